@@ -1,0 +1,54 @@
+"""The bytes of data files, raw or gzipped, and whether they are the official ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from convbench.errors import ConvbenchError
+
+
+def locate(folder: Path, names: Iterable[str]) -> list[Path] | None:
+    """The files of these names in `folder`, each raw or else gzipped; None unless all are there."""
+    found = []
+    for name in names:
+        choices = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+        if not choices:
+            return None
+        found.append(choices[0])
+    return found
+
+
+def read_content(path: Path) -> bytearray:
+    """The content of the file at `path`, unpacked when its name ends in `.gz`.
+
+    Raises ConvbenchError when it cannot be read, or its gzip stream is cut short or corrupt.
+    """
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise ConvbenchError(f"{path}: expected a readable file, found {error.strerror}") from error
+    if path.suffix != ".gz":
+        return bytearray(packed)
+    try:
+        return bytearray(gzip.decompress(packed))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ConvbenchError(
+            f"{path}: expected a whole gzip file, found a corrupt or cut one ({error})"
+        ) from error
+
+
+def verify(path: Path, content: bytearray, md5: str) -> None:
+    """ConvbenchError unless the uncompressed `content` of the file at `path` has this MD5.
+
+    The publishers of these data sets give MD5 sums. They tell a damaged file from a whole one.
+    """
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise ConvbenchError(
+            f"{path}: expected the official content with md5 {md5}, found md5 {found}; "
+            "delete this file and get it anew"
+        )

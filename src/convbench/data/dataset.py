@@ -1,0 +1,46 @@
+"""A data set in memory: images as one uint8 tensor, labels beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images, whole in memory.
+
+    images: uint8, shape (n, channels, height, width), 0 = background, 255 = full ink or light
+    labels: int64, shape (n,), indices into `classes`
+    source: where it was read from, for people
+    """
+
+    name: str
+    split: str
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, (self.images.dtype, self.images.shape)
+        assert self.labels.dtype == torch.int64 and self.labels.shape == self.images.shape[:1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 16 hex digits of the SHA-256 over shape, pixels and labels: says on what a run was trained."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy())
+        digest.update(self.labels.contiguous().numpy())
+        return digest.hexdigest()[:16]
+
+    def subset(self, indices: Tensor) -> Dataset:
+        """The images and labels at `indices`, in that order."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])

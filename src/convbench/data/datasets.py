@@ -1,0 +1,171 @@
+"""Open a data set by name or path: found on this machine or downloaded, and always verified."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from convbench.data import idx
+from convbench.data.catalogue import DATASETS
+from convbench.data.cifar import read_batches
+from convbench.data.content import locate
+from convbench.data.dataset import Dataset
+from convbench.errors import RequestError, unknown
+from convbench.files import make_folder
+
+SPLITS = ("train", "test")
+SYSTEM_FOLDER = Path("/usr/share/datasets")  # where Debian's dataset-* packages put theirs
+APT_PACKAGES = {"fashion-mnist": "dataset-fashion-mnist"}
+
+
+def open_dataset(
+    name_or_path: str | Path, split: str, *, data_dir: Path | None = None, download: bool = True
+) -> Dataset:
+    """A split of a data set, whole in memory.
+
+    name_or_path: a name in `DATASETS`, or a folder that holds the four IDX files of a data set laid out like
+        MNIST (raw or gzipped; also in its `MNIST/raw`), or CIFAR-10's python batches
+    split: `train` or `test`
+    data_dir: the folder in which to look for a named data set first; then in the one that the environment
+        variable CONVBENCH_DATA names, the user's cache (`~/.cache/convbench`), the system's folder
+    download: whether a named data set that is nowhere there may be downloaded into the user's cache
+
+    `digits` is embedded in scikit-learn. Its split is ours and stratified: of the images of each class, in
+    the file's order, every third is for testing. Writers are not kept apart.
+
+    Raises RequestError for an unknown name, split or folder, and where a data set is not there and cannot be
+    downloaded; ConvbenchError for files that are damaged or not the official ones.
+
+    >>> open_dataset("digits", "test").images.shape
+    torch.Size([596, 1, 8, 8])
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    try:
+        if name_or_path == "digits":
+            return _digits(split)
+        if isinstance(name_or_path, str) and name_or_path in DATASETS:
+            return _open_named(name_or_path, split, data_dir, download)
+        folder = Path(name_or_path).expanduser()
+        if folder.is_dir():
+            return _open_folder(folder, split)
+    except PermissionError as error:
+        raise RequestError(f"{error.filename}: expected a readable folder, found no permission") from error
+    if isinstance(name_or_path, str) and os.sep not in name_or_path:
+        raise unknown("data set", name_or_path, DATASETS)
+    raise RequestError(f"expected a folder with a data set at {folder}, found {_what_is_at(folder)}")
+
+
+def cache_folder() -> Path:
+    """Where downloaded data sets are kept: `convbench` in XDG_CACHE_HOME or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convbench"
+
+
+def _digits(split: str) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    labels = torch.from_numpy(bunch.target).long()
+    seen = torch.nn.functional.one_hot(labels).cumsum(0)  # how many of each class so far
+    is_test = seen.gather(1, labels[:, None])[:, 0] % 3 == 0
+    chosen = is_test if split == "test" else ~is_test
+    images = torch.from_numpy(bunch.images).mul(255 / 16).round()  # stored as 0 to 16
+    images = images.to(torch.uint8)[:, None]
+    classes = DATASETS["digits"].classes
+    return Dataset("digits", split, images[chosen], labels[chosen], classes, "scikit-learn")
+
+
+def _open_named(name: str, split: str, data_dir: Path | None, download: bool) -> Dataset:
+    known = DATASETS[name]
+    names, md5s = zip(*known.files[split], strict=True)
+    roots = _roots(data_dir)
+    places = (root / folder for root in roots for folder in known.folders)
+    files = next((found for place in places if (found := locate(place, names))), None)
+    if files is None:
+        missing = (
+            f"{name} is not on this machine: expected {', '.join(names)} (raw or .gz) in "
+            f"{' or '.join(known.folders)} of one of {', '.join(map(str, roots))}"
+        )
+        if not download:
+            raise RequestError(f"{missing}; `convbench data {name}` downloads them")
+        files = _download(name, split, missing)
+    if name == "cifar10":
+        images, labels = read_batches(files, md5s)
+    else:
+        images, labels = idx.read_labelled(files, len(known.classes), md5s)
+    return Dataset(name, split, images, labels, known.classes, str(files[0].parent))
+
+
+def _roots(data_dir: Path | None) -> list[Path]:
+    """The folders to look in, first to last; one that was asked for must be there."""
+    roots = []
+    for folder, origin in ((data_dir, "data folder"), (os.environ.get("CONVBENCH_DATA"), "CONVBENCH_DATA")):
+        if folder:
+            root = Path(folder).expanduser()
+            if not root.is_dir():
+                raise RequestError(f"{origin} {root}: expected a folder, found {_what_is_at(root)}")
+            roots.append(root)
+    return [*roots, cache_folder(), SYSTEM_FOLDER]
+
+
+def _download(name: str, split: str, missing: str) -> list[Path]:
+    """Download both splits through torchvision, then move the files into the cache, each of them whole."""
+    import torchvision
+
+    known = DATASETS[name]
+    cache = make_folder(cache_folder())
+    try:
+        # Aside, so that an interrupted download leaves nothing that looks like a data set.
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as aside:
+            getattr(torchvision.datasets, known.torchvision)(aside, download=True)
+            home = make_folder(cache / known.folders[0])
+            for file, _ in (*known.files["train"], *known.files["test"]):
+                (Path(aside) / known.folders[0] / file).replace(home / file)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split())
+        apt = f", or `apt install {APT_PACKAGES[name]}`" if name in APT_PACKAGES else ""
+        raise RequestError(
+            f"{missing}, and the download failed ({reason}); get the files from {known.source} into a folder "
+            f"DIR and run `convbench data {name} --data-dir DIR`{apt}"
+        ) from error
+    return [home / file for file, _ in known.files[split]]
+
+
+def _open_folder(folder: Path, split: str) -> Dataset:
+    """A data set from a folder that the user names: any in IDX files, or the official CIFAR-10."""
+    cifar10 = DATASETS["cifar10"]
+    batches, md5s = zip(*cifar10.files[split], strict=True)
+    tables = (*idx.FILES["train"], *idx.FILES["test"])
+    batch_files = locate(folder, batches) or locate(folder / "cifar-10-batches-py", batches)
+    idx_files = locate(folder, tables) or locate(folder / "MNIST/raw", tables)
+    if batch_files and idx_files:
+        raise RequestError(
+            f"{folder}: expected one data set, found two; nearest are {batch_files[0].parent} and "
+            f"{idx_files[0].parent}"
+        )
+    if batch_files:
+        images, labels = read_batches(batch_files, md5s)
+        return Dataset("cifar10", split, images, labels, cifar10.classes, str(batch_files[0].parent))
+    if idx_files:
+        count = int(idx.read_idx(idx_files[1], 1).max()) + 1  # as many classes as the training labels name
+        chosen = idx_files[:2] if split == "train" else idx_files[2:]
+        images, labels = idx.read_labelled(chosen, count, (None, None))
+        classes = tuple(map(str, range(count)))
+        return Dataset(folder.resolve().name, split, images, labels, classes, str(idx_files[0].parent))
+    raise RequestError(
+        f"{folder}: expected {', '.join(tables)} (raw or .gz, here or in MNIST/raw), or CIFAR-10's "
+        f"{', '.join(batches)}; found {_what_is_in(folder)}"
+    )
+
+
+def _what_is_at(path: Path) -> str:
+    return "a file" if path.exists() else "nothing"
+
+
+def _what_is_in(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "an empty folder"

@@ -1,0 +1,280 @@
+"""The report's charts: altair, rendered at build time to SVG whose colours are the page's CSS variables.
+
+Every chart has a fixed size in pixels and is never scaled, so that its text stays the size of the page's text; where
+one size cannot serve a phone and a desk, the page holds both and shows one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import altair as alt
+from markupsafe import Markup
+
+from convbench.report.findings import PUBLISHED_UNCERTAINTY
+from convbench.report.placement import place
+from convbench.report.records import Record, Result, Run, measured
+
+KINDS = ("network", "rival", "ensemble")
+COLOURS = [f"var(--{kind})" for kind in KINDS]
+SHAPES = ["circle", "square", "triangle-up"]
+WIDE, NARROW = 1040, 342  # inner width of the page on a desk and on a phone of 390 px
+MOST_CLASSES = 20  # beyond these a matrix is unreadable: the hardest are shown
+
+COLOUR = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=COLOURS), legend=None)
+SHAPE = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=SHAPES), legend=None)
+
+
+def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
+    """One row a method: the published error hollow on its band of +- 0.1, the measured one filled on its interval."""
+    data = [_method(row, run) for row, run in enumerate(runs)]
+    low, high = _domain(value for item in data for value in (item["low"], item["high"], item["published"]))
+    left, step = (250, 23) if wide else (4, 36)
+    height = step * len(data)
+    width = (WIDE if wide else NARROW) - left - 16
+    x_scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    axis = alt.Axis(values=_ticks(low, high), title=None, orient="top")
+    y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.5, len(data) - 0.5], reverse=True, nice=False), axis=None)
+    base = alt.Chart(alt.Data(values=data)).encode(y=y)
+    band = base.mark_rule(strokeWidth=11, opacity=0.22, color="var(--published)").encode(
+        x=alt.X("published_low:Q", scale=x_scale, axis=axis), x2="published_high:Q"
+    )
+    interval = base.mark_rule(strokeWidth=1.8).encode(x=alt.X("low:Q", scale=x_scale), x2="high:Q", color=COLOUR)
+    dot = base.mark_point(filled=True, size=46, opacity=1).encode(x=alt.X("error:Q", scale=x_scale), color=COLOUR, shape=SHAPE)
+    hollow = base.mark_point(filled=False, size=88, strokeWidth=1.5, opacity=1, shape="diamond", color="var(--published)").encode(
+        x=alt.X("published:Q", scale=x_scale)
+    )
+    text = {"fontSize": 12, "color": "var(--ink)", "baseline": "middle", "limit": 236 if wide else width}
+    place_text = {"align": "right", "dx": -12} if wide else {"align": "left", "dy": -14}
+    name = base.mark_text(**text, **place_text).encode(x=alt.value(0), text="title:N")
+    chart = alt.layer(band, interval, hollow, dot, name)
+    label = "Published error beside measured error with its 95 % interval, one row a method"
+    return _svg(chart, (width, height), (left, 24, 16, 4), label)
+
+
+def error_against(runs: Sequence[Run], cost: Callable[[Record], int | None], unit: str, *, wide: bool) -> Markup:
+    """Error over parameters or multiply-adds, both axes logarithmic; runs whose cost is unknown are left out."""
+    data = []
+    for run in runs:
+        assert run.record is not None
+        x = cost(run.record)
+        if x:
+            data.append({**_method(0, run), "x": x})
+    width, height = (WIDE // 2 - 16 - 50 if wide else NARROW - 46), 380 if wide else 400
+    x_low, x_high = min(item["x"] for item in data) / 1.6, max(item["x"] for item in data) * 1.6
+    low, high = _domain(value for item in data for value in (item["error"], item["published"]))
+
+    def pixel(x: float, y: float) -> tuple[float, float]:
+        across, up = math.log(x / x_low) / math.log(x_high / x_low), math.log(y / low) / math.log(high / low)
+        return width * across, height * (1 - up)
+
+    hollow_at = [pixel(item["x"], item["published"]) for item in data if item["published"]]
+    points = [pixel(item["x"], item["error"]) for item in data]
+    boxes = place(points, [item["title"] for item in data], (width, height), hollow_at)
+    for item, box in zip(data, boxes, strict=True):
+        if box is not None:
+            item |= {"text_x": (box.left + box.right) / 2, "text_y": (box.top + box.bottom) / 2}
+    x_axis = alt.Axis(values=_ticks(x_low, x_high, (1,)), format="~s", title=None)
+    y_axis = alt.Axis(values=_ticks(low, high), title=None)
+    x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[x_low, x_high], nice=False), axis=x_axis)
+    y_scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    base = alt.Chart(alt.Data(values=data))
+    dumb_bell = base.mark_rule(strokeWidth=1, opacity=0.45).encode(
+        x=x, y=alt.Y("error:Q", scale=y_scale, axis=y_axis), y2="published:Q", color=COLOUR
+    )
+    hollow = base.mark_point(filled=False, size=60, strokeWidth=1.4, opacity=0.9).encode(
+        x=x, y=alt.Y("published:Q", scale=y_scale), color=COLOUR, shape=SHAPE
+    )
+    dot = base.mark_point(filled=True, size=60, opacity=1).encode(
+        x=x, y=alt.Y("error:Q", scale=y_scale), color=COLOUR, shape=SHAPE
+    )
+    labelled = [item for item in data if "text_x" in item]
+    names = (
+        alt.Chart(alt.Data(values=labelled))
+        .mark_text(fontSize=10.5, color="var(--ink)", baseline="middle")
+        .encode(x=alt.X("text_x:Q", scale=None), y=alt.Y("text_y:Q", scale=None), text="title:N")
+    )
+    chart = alt.layer(dumb_bell, hollow, dot, names).resolve_scale(x="independent", y="independent")
+    return _svg(chart, (width, height), (34, 8, 12, 24), f"Error in percent against {unit}")
+
+
+def curve(run: Run, domain: tuple[float, float]) -> Markup:
+    """Error per epoch: test in the colour of its kind, train in grey, the published error dashed."""
+    assert run.record is not None
+    series = [("train", "var(--muted)", 1.2), ("test", f"var(--{run.record.subject.kind})", 1.8)]
+    last = max(epoch.epoch for epoch in run.epochs)
+    x = alt.X(
+        "epoch:Q",
+        scale=alt.Scale(domain=[min(1, last - 1), last], nice=False),
+        axis=alt.Axis(values=sorted({1, last}), title=None, grid=False, format="d"),
+    )
+    y_scale = alt.Scale(type="log", domain=list(domain), nice=False)
+    y_axis = alt.Axis(values=_ticks(*domain), title=None)
+    layers = []
+    for name, colour, stroke in series:
+        values = [(epoch.epoch, getattr(epoch, f"{name}_error")) for epoch in run.epochs]
+        data = [{"epoch": n, "error": max(error, domain[0])} for n, error in values if error is not None]
+        line = alt.Chart(alt.Data(values=data)).mark_line(
+            color=colour, strokeWidth=stroke, point={"color": colour, "size": 14} if len(data) < 8 else False
+        )
+        layers.append(line.encode(x=x, y=alt.Y("error:Q", scale=y_scale, axis=y_axis)))
+    published = run.record.published.error if run.record.published else None
+    if published:
+        rule = alt.Chart(alt.Data(values=[{"error": published}])).mark_rule(
+            color="var(--published)", strokeDash=[3, 3], strokeWidth=1.2
+        )
+        layers.append(rule.encode(y=alt.Y("error:Q", scale=y_scale)))
+    return _svg(alt.layer(*layers), (132, 96), (28, 6, 6, 20), f"Error per epoch of {run.record.title}")
+
+
+def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
+    """One error axis for all the panels of `curve`, so that they can be compared."""
+    errors = [error for run in runs for epoch in run.epochs for error in (epoch.train_error, epoch.test_error)]
+    figures = [run.record.published.error for run in runs if run.record and run.record.published]
+    # A training error of 0.0 cannot be drawn on a log axis: the axis ends one decade below the best test error.
+    floor = min((epoch.test_error for run in runs for epoch in run.epochs if epoch.test_error), default=1.0) / 10
+    return _domain(max(error, floor) for error in (*errors, *figures) if error is not None)
+
+
+def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
+    """A strip a method: the error within each true class, darker is worse."""
+    shown = _hardest(measured(runs[0]))
+    classes = [measured(runs[0]).per_class[index].name for index in shown]
+    top = max((measured(run).per_class[index].error for run in runs for index in shown), default=0.0) or 1.0
+    data = [
+        {"row": row, "class": column, "error": measured(run).per_class[index].error, "shade": 0.62}
+        for row, run in enumerate(runs)
+        for column, index in enumerate(shown)
+    ]
+    for item in data:
+        item["shade"] = 0.04 + 0.6 * item["error"] / top
+    names = [{"row": row, "title": run.record.title} for row, run in enumerate(runs) if run.record]
+    left, step, cell_height = (250, 27, 25) if wide else (2, 42, 22)
+    cell = min(52.0, ((WIDE if wide else NARROW) - left - 4) / len(shown))
+    size = (cell * len(shown), step * len(runs))
+    y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.5, len(runs) - 0.5], reverse=True, nice=False), axis=None)
+    x_scale = alt.Scale(domain=[-0.5, len(shown) - 0.5], nice=False)
+    drop = 0 if wide else 9  # on a phone the method's name stands above its strip
+    base = alt.Chart(alt.Data(values=data)).encode(x=alt.X("class:Q", scale=x_scale, axis=None), y=y)
+    cells = base.mark_rect(color="var(--heat)", width=cell - 2, height=cell_height, yOffset=drop).encode(
+        opacity=alt.Opacity("shade:Q", scale=None)
+    )
+    figures = base.mark_text(fontSize=11 if cell > 30 else 9.5, color="var(--ink)", dy=drop).encode(
+        text=alt.Text("error:Q", format=".1f")
+    )
+    where = {"align": "right", "dx": -12} if wide else {"align": "left", "dy": -11}
+    labels = alt.Chart(alt.Data(values=names)).mark_text(
+        fontSize=12, color="var(--ink)", baseline="middle", limit=236 if wide else NARROW, **where
+    )
+    layers = alt.layer(cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale))
+    return _svg(layers, size, (left, _head_room(classes), 4, 2), "Error in percent within each class")
+
+
+def confusion(run: Run) -> Markup:
+    """Rows are the true classes, columns the predicted ones; the diagonal is grey, mistakes are coloured."""
+    result = measured(run)
+    shown = _hardest(result)
+    classes = [result.per_class[index].name for index in shown]
+    counts = [
+        {"row": row, "class": column, "n": result.confusion[true][predicted]}
+        for row, true in enumerate(shown)
+        for column, predicted in enumerate(shown)
+    ]
+    top = max((item["n"] for item in counts if item["row"] != item["class"]), default=0) or 1
+    for item in counts:
+        right = item["row"] == item["class"]
+        item["colour"] = "var(--muted)" if right else "var(--heat)"
+        item["shade"] = 0.1 if right else 0.04 + 0.66 * math.sqrt(item["n"] / top) * bool(item["n"])
+        item["text"] = f"{item['n']}" if item["n"] else ""
+    left = max(16, 6 * max(map(len, classes)) + 6)
+    cell = min(32.0, (NARROW - left - 2) / len(shown))
+    side = cell * len(shown)
+    limits = [-0.5, len(shown) - 0.5]
+    x_scale = alt.Scale(domain=limits, nice=False)
+    y = alt.Y("row:Q", scale=alt.Scale(domain=limits, reverse=True, nice=False), axis=None)
+    base = alt.Chart(alt.Data(values=counts)).encode(x=alt.X("class:Q", scale=x_scale, axis=None), y=y)
+    cells = base.mark_rect(width=cell - 1.5, height=cell - 1.5).encode(
+        color=alt.Color("colour:N", scale=None), opacity=alt.Opacity("shade:Q", scale=None)
+    )
+    figures = base.mark_text(fontSize=10.5 if cell > 24 else 7.5, color="var(--ink)").encode(text="text:N")
+    labels = alt.Chart(alt.Data(values=[{"row": row, "title": name} for row, name in enumerate(classes)]))
+    sides = labels.mark_text(fontSize=11.5, align="right", dx=-7, color="var(--muted)").encode(
+        x=alt.value(0), y=y, text="title:N"
+    )
+    layers = alt.layer(cells, figures, sides, _heads(classes, x_scale))
+    return _svg(layers, (side, side), (left, _head_room(classes), 2, 2), "Confusion matrix, rows true, columns predicted")
+
+
+def _method(row: int, run: Run) -> dict[str, Any]:
+    record, result = run.record, measured(run)
+    assert record is not None
+    # An error of 0 has no place on a log axis: it is drawn at half an image.
+    floor = 50 / result.n
+    published = record.published.error if record.published else None
+    return {
+        "row": row,
+        "title": record.title,
+        "kind": record.subject.kind,
+        "error": max(result.top1_error, floor),
+        "low": max(result.interval[0], floor),
+        "high": max(result.interval[1], floor),
+        "published": published or None,
+        "published_low": max(published - PUBLISHED_UNCERTAINTY, floor) if published else None,
+        "published_high": published + PUBLISHED_UNCERTAINTY if published else None,
+    }
+
+
+def _hardest(result: Result) -> list[int]:
+    """The classes to show: all of them in their order, or the hardest when there are too many."""
+    order = sorted(range(len(result.per_class)), key=lambda index: (-result.per_class[index].error, index))
+    return sorted(order[:MOST_CLASSES])
+
+
+def _heads(classes: Sequence[str], x_scale: alt.Scale) -> alt.Chart:
+    data = [{"class": column, "title": name} for column, name in enumerate(classes)]
+    text = {"align": "center"} if _short(classes) else {"align": "left", "angle": 300}
+    marks = alt.Chart(alt.Data(values=data)).mark_text(fontSize=11.5, color="var(--muted)", **text)
+    return marks.encode(x=alt.X("class:Q", scale=x_scale), y=alt.value(-10), text="title:N")
+
+
+def _head_room(classes: Sequence[str]) -> int:
+    return 22 if _short(classes) else 16 + 5 * max(map(len, classes))
+
+
+def _short(classes: Sequence[str]) -> bool:
+    return max(map(len, classes)) <= 3
+
+
+def _domain(values: Iterable[float | None]) -> tuple[float, float]:
+    known = [value for value in values if value]
+    return min(known) / 1.15, max(known) * 1.15
+
+
+def _ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _svg(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str) -> Markup:
+    """Render at a fixed size; padding is left, top, right, bottom. Fonts and colours are the page's."""
+    left, top, right, bottom = padding
+    chart = chart.properties(
+        width=size[0],
+        height=size[1],
+        padding={"left": left, "top": top, "right": right, "bottom": bottom},
+        autosize=alt.AutoSizeParams(type="none"),
+        background="transparent",
+    )
+    chart = chart.configure(aria=False).configure_view(stroke=None)
+    chart = chart.configure_axis(
+        domain=False, ticks=False, gridColor="var(--rule)", labelColor="var(--muted)", labelFontSize=11, labelPadding=6
+    )
+    text = io.StringIO()
+    chart.save(text, format="svg")
+    svg = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
+    return Markup(svg.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))

@@ -1,0 +1,279 @@
+"""Run folders read back as typed, checked records; nothing else in `report` touches the disk but the page itself.
+
+`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line) and worst.png (the worst-classified
+images). `<runs>/<suite>/suite.json`, where there is one, gives the suite's title, its claim and the runs it should
+have, so that a missing run is seen to be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
+from convbench.errors import ConvbenchError, RequestError, unknown
+
+T = TypeVar("T")
+
+Kind = Literal["network", "rival", "ensemble"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was trained: its name in the library and the arguments it was built with."""
+
+    kind: Kind
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set, with `n` images."""
+
+    name: str
+    split: str
+    n: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """What it was trained and tested on."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassError:
+    """Errors within one true class; `error` in percent."""
+
+    name: str
+    n: int
+    errors: int
+    error: FiniteFloat
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified test image; `margin` is the score of the true class minus that of the predicted one."""
+
+    index: int
+    label: int
+    predicted: int
+    margin: FiniteFloat
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Percent of the images to reject so that `target_error` percent remain wrong; None: it cannot be reached."""
+
+    target_error: FiniteFloat
+    rejected: FiniteFloat | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The evaluation; errors in percent, `interval` the 95 % Wilson interval, `confusion[true][predicted]`."""
+
+    top1_error: FiniteFloat
+    top5_error: FiniteFloat | None
+    n: int
+    errors: int
+    interval: tuple[FiniteFloat, FiniteFloat]
+    per_class: tuple[ClassError, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    worst: tuple[Mistake, ...]
+    rejection: Rejection | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters and multiply-adds of one image; None: unknown."""
+
+    params: int | None
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Published:
+    """The paper's figure, in percent, with its protocol."""
+
+    error: FiniteFloat | None
+    protocol: str | None
+    source: str | None
+    rejection: FiniteFloat | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock time of the run's two parts."""
+
+    train: FiniteFloat | None
+    evaluate: FiniteFloat | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it ran."""
+
+    cpu: str
+    cores: int
+    memory_gib: FiniteFloat
+    os: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """record.json as it stands: what, on what, with what, and what came out."""
+
+    schema: Literal[1]
+    suite: str
+    name: str
+    title: str
+    status: Literal["done", "failed", "running"]
+    error: str | None
+    subject: Subject
+    recipe: dict[str, Any] | None
+    preprocessing: dict[str, Any] | None
+    data: Data | None
+    seed: int | None
+    result: Result | None
+    cost: Cost | None
+    published: Published | None
+    seconds: Seconds | None
+    machine: Machine | None
+    versions: dict[str, str]
+    commit: str | None
+    command: str | None
+    started: str | None
+    finished: str | None
+
+    def __post_init__(self) -> None:
+        if self.status != "done":
+            return
+        if self.result is None or self.data is None:
+            raise ValueError("a run that is done has `data` and a `result`")
+        k = len(self.data.classes)
+        if len(self.result.per_class) != k or [len(row) for row in self.result.confusion] != [k] * k:
+            raise ValueError(f"expected `per_class` and `confusion` over the {k} classes of `data`")
+        if not all(0 <= index < k for bad in self.result.worst for index in (bad.label, bad.predicted)):
+            raise ValueError(f"expected the labels of `worst` to lie in 0..{k - 1}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of metrics.jsonl; errors in percent."""
+
+    epoch: int
+    loss: float
+    lr: float
+    train_error: FiniteFloat | None
+    test_error: FiniteFloat | None
+    seconds: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: `record` is None where record.json is missing, `worst` is the contact sheet if there is one."""
+
+    name: str
+    record: Record | None
+    epochs: tuple[Epoch, ...] = ()
+    worst: Path | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite's runs in the order of their names."""
+
+    name: str
+    title: str
+    claim: str | None
+    runs: tuple[Run, ...]
+
+    @property
+    def done(self) -> tuple[Run, ...]:
+        """The finished runs, fewest errors first."""
+        finished = [run for run in self.runs if run.record is not None and run.record.status == "done"]
+        return tuple(sorted(finished, key=lambda run: (measured(run).top1_error, run.name)))
+
+
+@dataclass(frozen=True)
+class _SuiteFile:
+    title: str | None = None
+    claim: str | None = None
+    runs: tuple[str, ...] = field(default=())
+
+
+def measured(run: Run) -> Result:
+    """The result of a run that is done."""
+    assert run.record is not None and run.record.result is not None, run.name
+    return run.record.result
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.json; a broken one is a one-line ConvbenchError that names the file and the field."""
+    return _parse(Record, path, path.read_bytes())
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder; whatever it does not hold (yet) is None or empty."""
+    record, metrics, worst = folder / "record.json", folder / "metrics.jsonl", folder / "worst.png"
+    return Run(
+        name=folder.name,
+        record=read_record(record) if record.is_file() else None,
+        epochs=_read_epochs(metrics) if metrics.is_file() else (),
+        worst=worst if worst.is_file() else None,
+    )
+
+
+def read_suites(runs: Path, names: Sequence[str] = ()) -> tuple[Suite, ...]:
+    """Read the suites under `runs`: those named, in that order, or all of them by name.
+
+    Raises RequestError when the folder holds no runs or lacks a named suite, ConvbenchError when a file is broken.
+    """
+    folders = {path.name: path for path in sorted(runs.iterdir()) if _is_suite(path)} if runs.is_dir() else {}
+    if not folders:
+        raise RequestError(f"no runs in {runs}: expected <suite>/<run>/record.json, as `convbench run SUITE` writes it")
+    for name in names:
+        if name not in folders:
+            raise unknown("suite", name, folders)
+    return tuple(_read_suite(folders[name]) for name in names or folders)
+
+
+def _is_suite(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
+
+
+def _read_suite(folder: Path) -> Suite:
+    path = folder / "suite.json"
+    about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
+    names = {child.name for child in folder.iterdir() if child.is_dir()} | set(about.runs)
+    runs = tuple(read_run(folder / name) for name in sorted(names))
+    return Suite(folder.name, about.title or folder.name, about.claim, runs)
+
+
+def _read_epochs(path: Path) -> tuple[Epoch, ...]:
+    # A killed run leaves its last line unfinished: what stands after the last newline is not a line yet.
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return tuple(_parse(Epoch, path, line, f"line {number}: ") for number, line in enumerate(lines, start=1))
+
+
+def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first, *rest = error.errors(include_url=False)
+        spot = ".".join(str(part) for part in first["loc"])
+        found = f", found {first['input']!r:.40}" if first["type"] != "json_invalid" and spot else ""
+        more = f" (and {len(rest)} more)" if rest else ""
+        message = f"{path}: {where}{spot + ': ' if spot else ''}{first['msg']}{found}{more}"
+        raise ConvbenchError(" ".join(message.split())) from None

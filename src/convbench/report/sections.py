@@ -1,0 +1,204 @@
+"""What the page shows of one suite: the charts, rows, sentences and pictures, ready for the template."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from PIL import Image
+
+from convbench.errors import ConvbenchError
+from convbench.report import charts, tables
+from convbench.report.findings import best, findings
+from convbench.report.records import Kind, Record, Run, Split, Suite, measured
+
+SHEET_COLUMNS = 12  # images in a row of worst.png
+CLASS_ROWS = 10  # methods in the strip of errors per class
+KINDS: tuple[Kind, ...] = ("network", "rival", "ensemble")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart for the desk and the same for the phone."""
+
+    wide: Markup
+    narrow: Markup
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One badly classified image, as a data URI, with the names of its true and its predicted class."""
+
+    image: str
+    true: str
+    predicted: str
+
+
+@dataclass(frozen=True)
+class Titled:
+    """A chart under the title of its run."""
+
+    title: str
+    chart: Markup
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The worst images of one run."""
+
+    title: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a result, and why."""
+
+    title: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where `runs` of the runs were made: `record` is one of them."""
+
+    runs: int
+    record: Record
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything the page says about one suite; what there is nothing to show of is empty or None."""
+
+    suite: Suite
+    what: str
+    findings: tuple[str, ...]
+    rows: tuple[tables.Row, ...]
+    compared: Figure | None
+    costs: tuple[tuple[str, Figure], ...]
+    curves: tuple[Titled, ...]
+    classes: Figure | None
+    confusion: Titled | None
+    galleries: tuple[Gallery, ...]
+    unfinished: tuple[Unfinished, ...]
+    places: tuple[Place, ...]
+
+
+def section(suite: Suite) -> Section:
+    """Everything the page says about `suite`."""
+    done = suite.done
+    trained = [run for run in done if any(epoch.test_error is not None for epoch in run.epochs)]
+    network = best(done, "network")
+    leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
+    return Section(
+        suite=suite,
+        what=_what(done),
+        findings=tuple(_findings(done)),
+        rows=tuple(tables.rows(run.record for run in done if run.record)),
+        compared=_figure(lambda wide: charts.published_beside_measured(done, wide=wide)) if done else None,
+        costs=tuple(_costs(done)),
+        curves=tuple(Titled(_title(run), charts.curve(run, charts.curve_domain(trained))) for run in trained),
+        classes=_figure(lambda wide: charts.per_class(done[:CLASS_ROWS], wide=wide)) if done else None,
+        confusion=Titled(_title(network), charts.confusion(network)) if network else None,
+        galleries=tuple(Gallery(_title(run), _tiles(run, run.worst)) for run in leaders if run.worst),
+        unfinished=tuple(_unfinished(suite)),
+        places=tuple(_places(done)),
+    )
+
+
+def _figure(draw: Callable[[bool], Markup]) -> Figure:
+    return Figure(wide=draw(True), narrow=draw(False))
+
+
+def _title(run: Run) -> str:
+    return run.record.title if run.record else run.name
+
+
+def _splits(runs: Sequence[Run], which: str) -> list[Split]:
+    """The distinct training or test splits, in the order in which the runs name them."""
+    data = (run.record.data for run in runs if run.record)
+    return list(dict.fromkeys(getattr(each, which) for each in data if each))
+
+
+def _what(runs: Sequence[Run]) -> str:
+    if not runs:
+        return "No run of this suite is done."
+    train, test = (
+        " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(runs, which))
+        for which in ("train", "test")
+    )
+    methods = "1 method" if len(runs) == 1 else f"{len(runs)} methods"
+    return f"{methods}, trained on {train}, tested on {test}."
+
+
+def _findings(runs: Sequence[Run]) -> list[str]:
+    """Only errors on the same test set are compared; where there are several, each set speaks for itself."""
+    tests = _splits(runs, "test")
+    if len(tests) == 1:
+        return findings(runs)
+    groups = {test: [run for run in runs if run.record and run.record.data and run.record.data.test == test] for test in tests}
+    return [f"On {test.name} {test.split}: {sentence}" for test, group in groups.items() for sentence in findings(group)]
+
+
+def _costs(runs: Sequence[Run]) -> list[tuple[str, Figure]]:
+    """The charts of error against cost; one is left out when fewer than two runs know that cost."""
+    readers: dict[str, Callable[[Record], int | None]] = {
+        "parameters": lambda record: record.cost.params if record.cost else None,
+        "multiply-adds": lambda record: record.cost.macs if record.cost else None,
+    }
+    figures = []
+    for unit, cost in readers.items():
+        known = [run for run in runs if run.record and cost(run.record)]
+        if len(known) > 1:
+
+            def draw(wide: bool, known: Sequence[Run] = known, unit: str = unit) -> Markup:
+                return charts.error_against(known, readers[unit], unit, wide=wide)
+
+            figures.append((f"{unit} ({len(known)} of {len(runs)} methods have a count)", _figure(draw)))
+    return figures
+
+
+def _tiles(run: Run, sheet: Path) -> tuple[Tile, ...]:
+    """Cut the contact sheet into its images, so that each can stand over its own caption on any width."""
+    result, data = measured(run), run.record.data if run.record else None
+    assert data is not None
+    tiles = []
+    try:
+        with Image.open(sheet) as image:
+            side = image.height // math.ceil(len(result.worst) / SHEET_COLUMNS) if result.worst else 0
+            for number, bad in enumerate(result.worst):
+                top, left = side * (number // SHEET_COLUMNS), side * (number % SHEET_COLUMNS)
+                buffer = io.BytesIO()
+                image.crop((left, top, left + side, top + side)).save(buffer, "png")
+                uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+                tiles.append(Tile(uri, data.classes[bad.label], data.classes[bad.predicted]))
+    except OSError as error:
+        raise ConvbenchError(f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}") from None
+    return tuple(tiles)
+
+
+def _unfinished(suite: Suite) -> list[Unfinished]:
+    reasons = {"failed": "no error line was recorded", "running": "not finished: the suite's command resumes it"}
+    unfinished = []
+    for run in suite.runs:
+        if run.record is None:
+            unfinished.append(Unfinished(run.name, "missing", "no record.json: it was never run here"))
+        elif run.record.status != "done":
+            status = run.record.status
+            unfinished.append(Unfinished(run.record.title, status, run.record.error or reasons[status]))
+    return unfinished
+
+
+def _places(runs: Sequence[Run]) -> list[Place]:
+    """The distinct machines, versions and commits, most runs first."""
+    groups: dict[tuple[object, ...], list[Record]] = {}
+    for record in filter(None, (run.record for run in runs)):
+        key = (record.machine, tuple(sorted(record.versions.items())), record.commit)
+        groups.setdefault(key, []).append(record)
+    return [Place(len(records), records[0]) for records in sorted(groups.values(), key=len, reverse=True)]

@@ -1,0 +1,120 @@
+"""The result table: one list of rows, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from convbench.report.findings import Verdict, verdict
+from convbench.report.records import Record, Result
+
+UNKNOWN = "–"
+FIGURE_SPACE = "\u2007"  # as wide as a digit: keeps the decimal points of 12.0 and 0.95 in one column
+STYLE = {"within": "green", "better": "cyan", "worse": "red", None: "dim"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finished run as text; published and measured figures never share a field."""
+
+    title: str
+    kind: str
+    published: str
+    source: str
+    note: str
+    measured: str
+    interval: str
+    verdict: Verdict | None
+    n: str
+    params: str
+    macs: str
+    rejection_published: str
+    rejection_measured: str
+    train_time: str
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """The rows of the finished runs, fewest errors first."""
+    finished = [record for record in records if record.status == "done" and record.result]
+    return [_row(record) for record in sorted(finished, key=_order)]
+
+
+def print_table(records: Iterable[Record], console: Console | None = None) -> None:
+    """Print the result table to the terminal, and below it one line for each run that has no result."""
+    records, console = list(records), console or Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("method", overflow="fold")
+    for heading in ("published %", "measured %", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for heading in ("n", "params", "multiply-adds", "train"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows(records):
+        judged = Text(row.verdict or UNKNOWN, STYLE[row.verdict])
+        figures = (row.published, row.measured, row.interval)
+        # Text, not str: a title with square brackets is not markup.
+        table.add_row(Text(row.title), *figures, judged, row.n, row.params, row.macs, row.train_time)
+    console.print(table)
+    for record in records:
+        if record.status != "done":
+            console.print(Text(f"{record.name}: {record.status}: {record.error or 'no result yet'}", "red"))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: 0.42 s, 8.3 s, 4 min 10 s, 2 h 05 min."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _order(record: Record) -> tuple[float, str]:
+    assert record.result is not None
+    return record.result.top1_error, record.name
+
+
+def _row(record: Record) -> Row:
+    result, published, cost = record.result, record.published, record.cost
+    assert result is not None
+    return Row(
+        title=record.title,
+        kind=record.subject.kind,
+        published=_percent(published.error) if published else UNKNOWN,
+        source=", ".join(filter(None, (published.source, published.protocol))) if published else "",
+        note=published.note or "" if published else "",
+        measured=f"{result.top1_error:.2f}",
+        interval=f"{result.interval[0]:.2f}–{result.interval[1]:.2f}",
+        verdict=verdict(result, published),
+        n=f"{result.n:,}",
+        params=_count(cost.params) if cost else UNKNOWN,
+        macs=_count(cost.macs) if cost else UNKNOWN,
+        rejection_published=_percent(published.rejection) if published else UNKNOWN,
+        rejection_measured=_rejection(result),
+        train_time=duration(record.seconds.train if record.seconds else None),
+    )
+
+
+def _percent(value: float | None) -> str:
+    """A published figure with the digits that were published: padding, unlike a zero, claims no precision."""
+    if value is None:
+        return UNKNOWN
+    text = str(value) if "." in str(value) else f"{value}.0"
+    return text + FIGURE_SPACE * (2 - len(text.partition(".")[2]))
+
+
+def _count(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _rejection(result: Result) -> str:
+    if result.rejection is None:
+        return UNKNOWN
+    return "unreachable" if result.rejection.rejected is None else f"{result.rejection.rejected:.2f}"

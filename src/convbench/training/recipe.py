@@ -1,0 +1,137 @@
+"""A recipe: how a network is trained, frozen and validated, read from TOML."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from convbench.data.distort import Distortion
+from convbench.data.preprocessing import Preprocessing
+from convbench.errors import RequestError
+from convbench.schema import parse, read_toml
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Optimiser:
+    """The rule that turns gradients into steps.
+
+    name: "sgd", "adamw" (torch's), or "sdlm", the paper's stochastic diagonal Levenberg-Marquardt
+    lr: the learning rate; with the schedule "steps" the schedule says it, and this stays 0
+    momentum, nesterov: of sgd
+    weight_decay: of sgd and adamw
+    mu, curvature_samples: of sdlm (step = lr / (mu + curvature), curvature estimated on so many images an epoch)
+    """
+
+    name: Literal["sgd", "adamw", "sdlm"]
+    lr: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    mu: float = Field(default=0.02, gt=0)
+    curvature_samples: int = Field(default=500, ge=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Schedule:
+    """How the learning rate runs over the training.
+
+    name: "constant"; "one_cycle" (up linearly over the share `warmup` of all steps, then linearly down to 0);
+        or "steps" (`steps` lists [epochs, learning rate] in turn)
+    """
+
+    name: Literal["constant", "one_cycle", "steps"] = "constant"
+    warmup: float = Field(default=0.3, gt=0, lt=1)
+    steps: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Recipe:
+    """All that a training depends on but the seed.
+
+    description: one sentence, with the source of the figures
+    network: the network's name; num_classes, in_channels and image_size follow from data and preprocessing
+    data: the data set's name or folder
+    loss: "cross_entropy" (with label_smoothing), "mse" (half the squared distance to targets of +-1),
+        "mle" (the right class's penalty alone) or "map" (with competition between classes; j is map_j)
+    """
+
+    description: str
+    network: str
+    data: str
+    loss: Literal["cross_entropy", "mse", "mle", "map"]
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimiser: Optimiser
+    schedule: Schedule = field(default_factory=Schedule)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    distortion: Distortion | None = None
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    map_j: float = Field(default=1.0, gt=0)
+
+    def __post_init__(self) -> None:
+        if self.schedule.name == "steps" and sum(epochs for epochs, _ in self.schedule.steps) != self.epochs:
+            raise RequestError(f"schedule.steps must add up to epochs={self.epochs}, found {self.schedule.steps}")
+        if self.schedule.name != "steps" and self.optimiser.lr == 0:
+            raise RequestError(f"optimiser.lr must be above 0 with the schedule {self.schedule.name!r}, found 0")
+
+    def lr(self, progress: float) -> float:
+        """The learning rate after `progress` epochs (fractions count)."""
+        schedule = self.schedule
+        match schedule.name:
+            case "steps":
+                ends = itertools.accumulate(epochs for epochs, _ in schedule.steps)
+                return next(lr for end, (_, lr) in zip(ends, schedule.steps, strict=True) if progress < end)
+            case "one_cycle":
+                share = progress / self.epochs
+                return self.optimiser.lr * min(share / schedule.warmup, (1 - share) / (1 - schedule.warmup))
+            case "constant":
+                return self.optimiser.lr
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as the record of a run and `parse_recipe` want them."""
+        return asdict(self)
+
+
+def parse_recipe(content: dict[str, Any], where: str = "recipe") -> Recipe:
+    """A recipe from plain values; RequestError names the first wrong key or value."""
+    return parse(Recipe, content, where)
+
+
+def open_recipe(name_or_path: str | Path, settings: dict[str, str] | None = None) -> Recipe:
+    """A packaged recipe by name or any TOML file by path, with `settings` such as {"optimiser.lr": "0.4"} put in.
+
+    Raises RequestError for an unknown recipe, key or value.
+    """
+    name, content = read_toml(name_or_path, "recipes")
+    for dotted, text in (settings or {}).items():
+        *parents, key = dotted.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise RequestError(f"{dotted}: {parent} is a value, not a table")
+        place[key] = parse_setting(text)
+    return parse_recipe(content, name)
+
+
+def parse_setting(text: str) -> Any:
+    """The TOML value that `text` spells, else the text itself: 3, 0.4, true, [1, 2], mnist."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def steps_per_epoch(recipe: Recipe, n: int) -> int:
+    """Updates an epoch over `n` images; the last batch may be short."""
+    return math.ceil(n / recipe.batch_size)

@@ -1,0 +1,17 @@
+"""What the tests share: where the real data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets (CONVBENCH_DATA); skips the test when it is not set."""
+    folder = os.environ.get("CONVBENCH_DATA")
+    if not folder:
+        pytest.skip("CONVBENCH_DATA is not set: no real data to test on")
+    return Path(folder)

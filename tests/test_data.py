@@ -1,0 +1,351 @@
+"""Data sets: the official ones as torchvision and scikit-learn read them; one clear error for a bad file."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import pickle
+import struct
+import subprocess
+import sys
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from sklearn.datasets import load_digits
+
+from convbench.data import DATASETS, open_dataset
+from convbench.data import datasets as datasets_module
+from convbench.data.cifar import read_batch, read_batches
+from convbench.data.idx import FILES, read_idx
+from convbench.errors import ConvbenchError, RequestError
+
+IMAGES = np.arange(12 * 5 * 4, dtype=np.uint8).reshape(12, 5, 4)
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], dtype=np.uint8)
+
+
+def idx_bytes(values: np.ndarray) -> bytes:
+    return bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def nothing_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the data folders, or the cache, of the person who runs it."""
+    monkeypatch.delenv("CONVBENCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets_module, "SYSTEM_FOLDER", tmp_path / "system")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small data set in four IDX files."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for images, labels in FILES.values():
+        (folder / images).write_bytes(idx_bytes(IMAGES))
+        (folder / labels).write_bytes(idx_bytes(LABELS))
+    return folder
+
+
+@pytest.fixture
+def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mnist` stands for the small data set: the official one, as far as checksums go."""
+    sums = (md5(idx_bytes(IMAGES)), md5(idx_bytes(LABELS)))
+    files = {split: tuple(zip(names, sums, strict=True)) for split, names in FILES.items()}
+    monkeypatch.setitem(DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], files=files))
+
+
+def complaint(*expected: str, error: type[ConvbenchError] = ConvbenchError, **arguments: object) -> str:
+    """The message with which open_dataset(**arguments) fails: one line that has all of `expected` in it."""
+    with pytest.raises(ConvbenchError) as caught:
+        open_dataset(**arguments)  # type: ignore[arg-type]
+    assert type(caught.value) is error
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in expected:
+        assert part in message
+    return message
+
+
+# What is opened
+
+
+def test_digits_are_scikit_learns_own_and_split_by_class() -> None:
+    train, test = open_dataset("digits", "train"), open_dataset("digits", "test")
+    bunch = load_digits()
+    assert (len(train), len(test)) == (1201, 596) == (DATASETS["digits"].train, DATASETS["digits"].test)
+    assert (test.labels.bincount() == torch.from_numpy(bunch.target).bincount() // 3).all()
+
+    def tally(pixels: np.ndarray, labels: np.ndarray) -> list[bytes]:
+        return sorted(image.tobytes() + bytes([label]) for image, label in zip(pixels, labels, strict=True))
+
+    images, labels = torch.cat((train.images, test.images)), torch.cat((train.labels, test.labels))
+    as_stored = np.round(images[:, 0].numpy() / 255 * 16)
+    assert tally(as_stored.astype(np.uint8), labels.numpy()) == tally(
+        bunch.images.astype(np.uint8), bunch.target
+    )
+    # By hand: zeros lie at 0, 10, 20, 30, 36, 48, ...; every third of them is for testing.
+    assert bunch.target[[0, 10, 20, 30, 36, 48]].sum() == 0
+    zeros = test.images[test.labels == 0][:2, 0].double() / 255 * 16
+    assert (zeros.round().numpy() == bunch.images[[20, 48]]).all()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(("name", "peer"), [("mnist", "MNIST"), ("cifar10", "CIFAR10")])
+@pytest.mark.realdata
+def test_named_data_sets_equal_torchvisions(name: str, peer: str, split: str, real_data: Path) -> None:
+    ours = open_dataset(name, split, data_dir=real_data, download=False)
+    theirs = getattr(torchvision.datasets, peer)(real_data, train=split == "train")
+    pixels = torch.as_tensor(theirs.data)
+    pixels = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+    assert torch.equal(ours.images, pixels)
+    assert torch.equal(ours.labels, torch.as_tensor(theirs.targets))
+    described = DATASETS[name]
+    assert len(ours) == getattr(described, split)
+    assert ours.images.shape[1:] == described.shape
+    assert ours.labels.unique().tolist() == list(range(len(ours.classes)))
+    if name == "cifar10":
+        assert ours.classes == tuple(theirs.classes)
+
+
+@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="no dataset-fashion-mnist")
+def test_fashion_mnist_is_found_in_the_systems_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    system = Path("/usr/share/datasets")
+    monkeypatch.setattr(datasets_module, "SYSTEM_FOLDER", system)
+    test = open_dataset("fashion-mnist", "test", download=False)
+    assert test.source == str(system / "fashion-mnist")
+    assert test.classes == tuple(torchvision.datasets.FashionMNIST.classes)
+    raw = tmp_path / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    for packed in (system / "fashion-mnist").iterdir():
+        (raw / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+    theirs = torchvision.datasets.FashionMNIST(tmp_path, train=False)
+    assert torch.equal(test.images[:, 0], theirs.data)
+    assert torch.equal(test.labels, theirs.targets)
+
+
+def test_torchvision_agrees_on_cifars_checksums() -> None:
+    files = DATASETS["cifar10"].files
+    assert [list(pair) for pair in files["train"]] == torchvision.datasets.CIFAR10.train_list
+    assert [list(pair) for pair in files["test"]] == torchvision.datasets.CIFAR10.test_list
+
+
+@pytest.mark.parametrize("below", [".", "MNIST/raw"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_of_idx_files(folder: Path, below: str, packed: bool, tmp_path: Path) -> None:
+    home = tmp_path / "moved" / below
+    home.mkdir(parents=True)
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        (home / (path.name + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
+    test = open_dataset(tmp_path / "moved", "test")
+    assert (test.images[:, 0].numpy() == IMAGES).all()
+    assert (test.labels.numpy() == LABELS).all()
+    assert (test.name, test.classes) == ("moved", ("0", "1", "2"))
+
+
+@pytest.mark.usefixtures("tiny_mnist")
+def test_folders_are_searched_in_order(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    homes = [tmp_path / "asked", tmp_path / "environment", tmp_path / "cache/convbench", tmp_path / "system"]
+    for home in homes:
+        (home / "MNIST/raw").mkdir(parents=True)
+        for path in folder.iterdir():
+            (home / "MNIST/raw" / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("CONVBENCH_DATA", str(homes[1]))
+    for home in homes:
+        opened = open_dataset("mnist", "train", data_dir=homes[0], download=False)
+        assert opened.source == str(home / "MNIST/raw")
+        (home / "MNIST/raw/train-labels-idx1-ubyte").unlink()
+    complaint(
+        "`convbench data mnist`", error=RequestError, name_or_path="mnist", split="train", download=False
+    )
+
+
+def test_opening_imports_neither_torchvision_nor_scikit_learn() -> None:
+    code = "import sys, convbench.data.datasets; print({'torchvision', 'sklearn'} & set(sys.modules))"
+    assert subprocess.check_output((sys.executable, "-c", code), text=True).strip() == "set()"
+
+
+# Downloading, with a stand-in for the network
+
+
+@pytest.mark.usefixtures("tiny_mnist")
+def test_a_download_ends_up_in_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mirror(root: str, *, download: bool) -> None:
+        assert download
+        raw = Path(root) / "MNIST/raw"
+        raw.mkdir(parents=True)
+        for path in folder.iterdir():
+            (raw / path.name).write_bytes(path.read_bytes())
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", mirror)
+    first = open_dataset("mnist", "train")
+    assert first.source == str(tmp_path / "cache/convbench/MNIST/raw")
+    assert open_dataset("mnist", "test", download=False).source == first.source
+    assert [path.name for path in (tmp_path / "cache/convbench").iterdir()] == ["MNIST"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [urllib.error.URLError("no network"), RuntimeError("Tried A\nno network"), OSError(28, "no network")],
+)
+def test_offline_says_where_it_looked_and_what_would_help(
+    failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mirror(root: str, *, download: bool) -> None:
+        (Path(root) / "half").write_bytes(b"half of a file")
+        raise failure
+
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", mirror)
+    looked = (str(tmp_path), str(tmp_path / "cache/convbench"), str(tmp_path / "system"))
+    helps = ("`convbench data fashion-mnist --data-dir DIR`", "`apt install dataset-fashion-mnist`")
+    files = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    request = {"name_or_path": "fashion-mnist", "split": "test", "data_dir": tmp_path}
+    complaint("no network", *looked, *files, *helps, error=RequestError, **request)
+    assert not list((tmp_path / "cache/convbench").iterdir())
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    complaint(str(tmp_path / "cache"), error=RequestError, name_or_path="mnist", split="test")
+
+
+# Bad requests
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "expected"),
+    [
+        ("minst", "train", "unknown data set 'minst': nearest is mnist"),
+        ("mnist", "validation", "unknown split 'validation': valid are test, train"),
+        ("no/such/folder", "train", "no/such/folder, found nothing"),
+        (__file__, "train", "test_data.py, found a file"),
+    ],
+)
+def test_bad_requests(name: str, split: str, expected: str) -> None:
+    complaint(expected, error=RequestError, name_or_path=name, split=split)
+
+
+def test_missing_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    complaint(str(gone), error=RequestError, name_or_path=gone, split="test")
+    complaint(
+        str(gone), "found nothing", error=RequestError, name_or_path="mnist", split="test", data_dir=gone
+    )
+    monkeypatch.setenv("CONVBENCH_DATA", str(gone))
+    complaint("CONVBENCH_DATA", str(gone), error=RequestError, name_or_path="mnist", split="test")
+
+
+def test_folders_with_no_data_set_or_two(folder: Path) -> None:
+    request = {"error": RequestError, "name_or_path": folder, "split": "test"}
+    (folder / "test_batch").write_bytes(b"")
+    complaint("found two", **request)  # type: ignore[arg-type]
+    (folder / "test_batch").unlink()
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    complaint("t10k-labels-idx1-ubyte", "found t10k-images-idx3-ubyte", **request)  # type: ignore[arg-type]
+
+
+# Bad files
+
+
+def corrupt_gzip(content: bytes) -> bytes:
+    packed = bytearray(gzip.compress(content))
+    packed[20] ^= 0xFF
+    return bytes(packed)
+
+
+GOOD = idx_bytes(IMAGES)
+BAD_IMAGE_FILES = [
+    ("", GOOD[:-1], ("expected 240 bytes", "found 239")),
+    ("", GOOD + b"x", ("expected 240 bytes", "found 241")),
+    ("", GOOD[:9], ("expected an IDX header of 16 bytes", "found only 9")),
+    ("", b"", ("expected IDX magic 00000803", "found an empty file")),
+    ("", idx_bytes(LABELS), ("expected IDX magic 00000803", "found 00000801")),
+    ("", b"\x89PNG" + GOOD, ("expected IDX magic 00000803", "found 89504e47")),
+    ("", idx_bytes(IMAGES[:0]), ("at least one value", "0 x 5 x 4")),
+    ("", idx_bytes(IMAGES[:11]), ("a label for each of the 11 images", "found 12")),
+    (".gz", gzip.compress(GOOD)[:-12], ("expected a whole gzip file",)),
+    (".gz", corrupt_gzip(GOOD), ("expected a whole gzip file",)),
+    (".gz", GOOD, ("expected a whole gzip file",)),
+]
+
+
+@pytest.mark.parametrize(("suffix", "content", "expected"), BAD_IMAGE_FILES)
+def test_bad_idx_files(suffix: str, content: bytes, expected: tuple[str, ...], folder: Path) -> None:
+    bad = folder / f"t10k-images-idx3-ubyte{suffix}"
+    (folder / "t10k-images-idx3-ubyte").unlink()
+    bad.write_bytes(content)
+    complaint("t10k-", *expected, name_or_path=folder, split="test")
+
+
+def test_a_label_out_of_range(folder: Path) -> None:
+    labels = LABELS.copy()
+    labels[7] = 3
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    complaint("labels from 0 to 2", "found 3 at image 7", name_or_path=folder, split="test")
+
+
+@pytest.mark.usefixtures("tiny_mnist")
+def test_a_flipped_byte_in_an_official_file(folder: Path) -> None:
+    assert len(open_dataset("mnist", "train", data_dir=folder, download=False)) == 12
+    path = folder / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    complaint(str(path), md5(GOOD), md5(content), name_or_path="mnist", split="train", data_dir=folder)
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(ConvbenchError, match="expected a readable file, found Is a directory"):
+        read_idx(tmp_path, 3)
+
+
+# CIFAR-10's pickles
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_a_batch_is_read_in_the_official_layout(tmp_path: Path) -> None:
+    pixels = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3072)
+    path = tmp_path / "batch"
+    path.write_bytes(
+        pickle.dumps({"data": pixels, "labels": [3, 9]}, protocol=3).replace(b"numpy._core", b"numpy.core")
+    )
+    images, labels = read_batches([path, path], [md5(path.read_bytes())] * 2)
+    assert images.shape == (4, 3, 32, 32)
+    assert images[3, 2, 31, 30] == pixels[1, 2 * 1024 + 31 * 32 + 30]
+    assert labels.tolist() == [3, 9, 3, 9]
+
+
+def test_a_malicious_pickle_is_not_executed(tmp_path: Path) -> None:
+    target, path = tmp_path / "executed", tmp_path / "test_batch"
+    path.write_bytes(pickle.dumps(Malicious(target)))
+    complaint("expected the official content", name_or_path=tmp_path, split="test")
+    with pytest.raises(ConvbenchError, match="expected a pickle of arrays only, found a call of"):
+        read_batch(path, md5(path.read_bytes()))
+    assert not target.exists()
+    pickle.loads(path.read_bytes())
+    assert target.exists()  # so it would have worked
+
+
+def test_a_cut_batch(tmp_path: Path) -> None:
+    (tmp_path / "test_batch").write_bytes(b"\x80\x02}")
+    complaint("expected the official content", name_or_path="cifar10", split="test", data_dir=tmp_path)
