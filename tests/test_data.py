@@ -260,9 +260,9 @@ def test_folders_with_no_data_set_or_two(folder: Path) -> None:
 # Bad files
 
 
-def corrupt_gzip(content: bytes) -> bytes:
+def corrupt_gzip(content: bytes, where: int) -> bytes:
     packed = bytearray(gzip.compress(content))
-    packed[20] ^= 0xFF
+    packed[where] = 0xFF
     return bytes(packed)
 
 
@@ -277,7 +277,8 @@ BAD_IMAGE_FILES = [
     ("", idx_bytes(IMAGES[:0]), ("at least one value", "0 x 5 x 4")),
     ("", idx_bytes(IMAGES[:11]), ("a label for each of the 11 images", "found 12")),
     (".gz", gzip.compress(GOOD)[:-12], ("expected a whole gzip file",)),
-    (".gz", corrupt_gzip(GOOD), ("expected a whole gzip file",)),
+    (".gz", corrupt_gzip(GOOD, 10), ("expected a whole gzip file", "invalid block type")),
+    (".gz", corrupt_gzip(GOOD, -8), ("expected a whole gzip file", "CRC check failed")),
     (".gz", GOOD, ("expected a whole gzip file",)),
 ]
 

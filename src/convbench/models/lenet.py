@@ -25,6 +25,9 @@ Departures
 - `lenet5_relu` is not in the paper: it is the network that tutorials call LeNet-5 (all-to-all C3, ReLU, max pooling,
   a linear output for softmax), 61,706 parameters.
 - Of the paper's codes for all ASCII characters only the ten digits' are here, so `num_classes` is at most 10.
+- Appendix A initialises uniformly in +-2.4 / inputs, "so that the weighted sums' deviation stays in the same range". With
+  hundreds of nearly independent inputs that starves the upper layers (the first steps then saturate F6 for good:
+  measured); the square root of the number of inputs does what the appendix wants.
 - Larger or smaller images keep every layer; C5 spans whatever S4 leaves.
 """
 
@@ -182,7 +185,7 @@ class LeNet(nn.Sequential):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Uniform in +-2.4 / (inputs of the unit), as appendix A has it."""
+        """Uniform in +-2.4 / sqrt(inputs of the unit); of subsamplings, whose four inputs go together, in +-2.4 / 4."""
         for module in self:
             if isinstance(module, TableConv2d):
                 area = module.weight[0].numel()

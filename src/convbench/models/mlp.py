@@ -11,10 +11,12 @@ LeCun, Bottou, Bengio & Haffner, Proc. IEEE 86(11), 1998, section III.C, items 5
 The text calls the last one 28x28-1000-150-10, the figures 28x28-500-150-10; the multiply-adds of figure 11 (469
 thousand) say that the figures are right.
 
-Departures: the paper does not state these nets' units; taken are LeNet-5's scaled tanh and its initialisation.
+Departures: the paper does not state these nets' units; taken are LeNet-5's scaled tanh and initialisation (lenet.py).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import nn
@@ -39,8 +41,9 @@ class MLP(nn.Sequential):
         for number, width in enumerate((*widths, num_classes), start=1):
             layer = nn.Linear(inputs, width)
             with torch.no_grad():
-                layer.weight.uniform_(-2.4 / inputs, 2.4 / inputs)
-                layer.bias.uniform_(-2.4 / inputs, 2.4 / inputs)
+                bound = 2.4 / math.sqrt(inputs)
+                layer.weight.uniform_(-bound, bound)
+                layer.bias.uniform_(-bound, bound)
             self.add_module(f"f{number}", layer)
             self.add_module(f"f{number}_squash", ScaledTanh())
             inputs = width

@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Self
 
 import numpy as np
+from pydantic import PositiveFloat
 from scipy.linalg import cholesky, solve, solve_triangular
 from scipy.optimize import minimize
 
@@ -35,7 +36,7 @@ class Linear:
     """
 
     criterion: str = "squashed"
-    ridge: float = 1e-6
+    ridge: PositiveFloat = 1e-6
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -91,7 +92,7 @@ class PairwiseLinear:
     ridge: weight decay of each linear system, a fraction of the inputs' mean square
     """
 
-    ridge: float = 1e-4
+    ridge: PositiveFloat = 1e-4
 
     def fit(self, x: Floats, y: Labels) -> Self:
         """Closed form: the system of a pair is the sum of those of its classes."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 
 from convbench.rivals.method import Floats, Labels, flat, targets
 from convbench.rivals.search import ExactSearch
@@ -23,8 +24,8 @@ class LocalLearning:
     ridge: weight decay, a fraction of the neighbours' mean squared distance from their mean
     """
 
-    neighbours: int = 200
-    ridge: float = 1.0
+    neighbours: PositiveInt = 100
+    ridge: PositiveFloat = 1.0
 
     def fit(self, x: Floats, y: Labels) -> Self:
         """Store the patterns."""

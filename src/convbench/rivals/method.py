@@ -48,12 +48,13 @@ def targets(y: Labels) -> Floats:
 def gram(x: Floats) -> Doubles:
     """The sums x^T x of products of inputs, (d, d), in float64: small differences of large sums follow."""
     wide = x.astype(np.float64)
-    return np.asarray(wide.T @ wide)
+    sums: Doubles = wide.T @ wide
+    return sums
 
 
 def with_ridge(gram: Doubles, ridge: float) -> Doubles:
     """`gram` with weight decay: `ridge` times its mean diagonal element, so that it has no unit."""
-    return gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return gram + ridge * float(np.trace(gram)) / len(gram) * np.eye(len(gram))
 
 
 def pair_scores(outputs: npt.NDArray[Any], classes: int) -> Floats:

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from convbench.rivals.method import Floats, Labels, flat
@@ -20,7 +21,7 @@ class NearestNeighbours:
     LeCun et al. 1998, section III.C.3, which states k = 3 for deslanted images; the search is exact.
     """
 
-    k: int = 3
+    k: PositiveInt = 3
 
     def fit(self, x: Floats, y: Labels) -> Self:
         """Store the patterns."""

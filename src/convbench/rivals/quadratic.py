@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
 from sklearn.decomposition import PCA
 
 from convbench.rivals.linear import Linear
@@ -23,9 +24,9 @@ class PcaQuadratic:
     criterion, ridge: of the linear classifier
     """
 
-    components: int = 40
+    components: PositiveInt = 40
     criterion: str = "squashed"
-    ridge: float = 1e-6
+    ridge: PositiveFloat = 1e-6
 
     def fit(self, x: Floats, y: Labels) -> Self:
         vectors = flat(x)

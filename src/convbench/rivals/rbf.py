@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
 from scipy.linalg import solve
 from sklearn.cluster import KMeans
 from sklearn.metrics.pairwise import euclidean_distances
@@ -23,27 +24,26 @@ class RadialBasis:
 
     centres: units in all, shared evenly among the classes; no class gets more than it has patterns
     width: the Gaussian is exp(-distance^2 / (width * w)), with w the mean squared distance of a training
-        pattern to its nearest centre
+        pattern from the mean of its class
     ridge: regularisation of the second layer, a fraction of the units' mean square output
     seed: of k-means
     """
 
-    centres: int = 1000
-    width: float = 2.0
-    ridge: float = 1e-6
+    centres: PositiveInt = 1000
+    width: PositiveFloat = 1.0
+    ridge: PositiveFloat = 1e-6
     seed: int = 0
 
     def fit(self, x: Floats, y: Labels) -> Self:
         vectors, goal = flat(x), targets(y)
-        share = max(1, self.centres // goal.shape[1])
-        self.units: Floats = np.vstack(
-            [
-                KMeans(min(share, len(group)), n_init=1, random_state=self.seed).fit(group).cluster_centers_
-                for group in (vectors[y == label] for label in range(goal.shape[1]))
-            ]
-        )
-        nearest = euclidean_distances(vectors, self.units, squared=True).min(axis=1)
-        self.spread = self.width * float(nearest.mean() or 1)  # 1 where every pattern is a centre
+        groups = [vectors[y == label] for label in range(goal.shape[1])]
+        share = max(1, self.centres // len(groups))
+        found = [
+            KMeans(min(share, len(group)), n_init=1, random_state=self.seed).fit(group) for group in groups
+        ]
+        self.units: Floats = np.vstack([kmeans.cluster_centers_ for kmeans in found])
+        scatter = sum(float(group.var(axis=0).sum()) * len(group) for group in groups) / len(vectors)
+        self.spread = self.width * (scatter or 1.0)
         outputs = self._outputs(vectors)
         self.weights: Doubles = solve(with_ridge(gram(outputs), self.ridge), outputs.T @ goal, assume_a="pos")
         return self

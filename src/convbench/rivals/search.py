@@ -3,8 +3,8 @@
 |q - p|^2 = |q|^2 + (|p|^2 - 2 q.p), and the bracket alone orders the stored vectors p for a query q. On
 pixels (multiples of 1/255) it is computed in integers, without error. Elsewhere float32 rounds it, by no more
 than a bound, so that it only nominates candidates, whose distances are then computed in float64 from
-differences. Either way the answer is proved: the last candidate must lie farther than the k-th by more than the
-errors of both; where it does not (equal distances), more candidates are taken.
+differences. Either way the answer is proved: the last candidate must lie farther than the k-th by more than
+the errors of both; where it does not (equal distances), more candidates are taken.
 """
 
 from __future__ import annotations

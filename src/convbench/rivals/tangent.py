@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +17,8 @@ from convbench.rivals.search import ExactSearch
 
 DEFORMATIONS = 7  # two translations, scaling, rotation, two hyperbolic deformations, thickness
 BATCH = 2048  # images whose tangents are computed at a time
-SAME = 1e-6  # directions that add less than this part of the largest are none
+NEGLIGIBLE = 1e-6  # a direction in which all tangents are, squared, shorter than this part of the longest
+SPRING = 1e-4  # what a deformation by a unit vector costs, so that near parallel planes have one answer
 
 
 @dataclass
@@ -28,24 +30,22 @@ class TangentDistance:
     computed only for the `prefilter` training images nearest in Euclidean distance (between smoothed
     images); the paper too prefilters, at several resolutions, and does not say how far.
 
-    k: neighbours that vote; prefilter: training images compared; sigma: of the Gaussian that smooths the
-    images before derivatives are taken, in pixels
+    k: neighbours that vote
+    prefilter: training images compared
+    sigma: of the Gaussian that smooths the images before derivatives are taken, in pixels
     """
 
-    k: int = 3
-    prefilter: int = 200
-    sigma: float = 0.9
+    k: PositiveInt = 3
+    prefilter: PositiveInt = 500
+    sigma: PositiveFloat = 0.7
 
     def fit(self, x: Floats, y: Labels) -> Self:
         """Store each image beside an orthonormal basis of its tangents: eight vectors an image."""
         if x.ndim != 4:
-            raise RequestError(
-                f"tangent distance needs images (n, c, h, w), found an array of {x.ndim} dimensions"
-            )
+            raise RequestError(f"tangent distance needs images (n, c, h, w), found {x.ndim} dimensions")
         self.labels, self.classes = torch.from_numpy(y), int(y.max()) + 1
-        self.planes = torch.cat(
-            [planes(images, self.sigma) for images in torch.split(torch.from_numpy(x), BATCH)]
-        )
+        batches = torch.split(torch.from_numpy(x), BATCH)
+        self.planes = torch.cat([planes(images, self.sigma) for images in batches])
         self.products = _own_products(self.planes)
         self.search = ExactSearch(self.planes[:, 0].contiguous())
         return self
@@ -54,13 +54,11 @@ class TangentDistance:
         queries = planes(torch.from_numpy(x), self.sigma)
         _, near = self.search(queries[:, 0].contiguous(), min(self.prefilter, len(self.labels)))
         own = _own_products(queries)
-        distances = torch.stack(
-            [
-                plane_distances(queries[i], own[i], self.planes[near[i]], self.products[near[i]])
-                for i in range(len(queries))
-            ]
-        )
-        nearest = distances.topk(min(self.k, distances.shape[1]), largest=False)
+        distances = [
+            plane_distances(query, products, self.planes[chosen], self.products[chosen])
+            for query, products, chosen in zip(queries, own, near, strict=True)
+        ]
+        nearest = torch.stack(distances).topk(min(self.k, near.shape[1]), largest=False)
         return vote(nearest.values.double(), self.labels[near.gather(1, nearest.indices)], self.classes)
 
     @property
@@ -77,18 +75,20 @@ class TangentDistance:
 def planes(images: Tensor, sigma: float) -> Tensor:
     """Images (n, c, h, w) to (n, 8, c * h * w): smoothed image, then an orthonormal basis of its tangents."""
     smooth, tangents = smoothed_and_tangents(images, sigma)
-    # Orthonormal by the eigenvectors of the Gram matrix; tangents that do not differ (blank image) become
-    # zeros.
+    # Eigenvectors of the Gram matrix make them orthonormal. Where the tangents span fewer than seven
+    # dimensions (those of a blank image none), the basis is filled up with zeros.
+    tangents = tangents.double()
     squares, directions = torch.linalg.eigh(tangents @ tangents.transpose(1, 2))
-    length = squares.clamp_min(0).sqrt()
-    counts = length > SAME**0.5 * length[:, -1:]
-    scale = torch.where(counts & (length > 0), 1 / length, 0)
-    return torch.cat((smooth[:, None], (directions * scale[:, None]).transpose(1, 2) @ tangents), dim=1)
+    spans = (squares > 0) & (squares > NEGLIGIBLE * squares[:, -1:])
+    scale = torch.where(spans, squares.abs().rsqrt(), 0)
+    basis = (directions * scale[:, None]).transpose(1, 2) @ tangents
+    return torch.cat((smooth[:, None], basis.float()), dim=1)
 
 
 def smoothed_and_tangents(images: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """Smoothed images (n, d) and their derivatives by the deformations (n, 7, d)."""
-    reach = torch.arange(-round(3 * sigma) or -1, (round(3 * sigma) or 1) + 1.0)
+    radius = max(1, round(3 * sigma))
+    reach = torch.arange(-radius, radius + 1.0)
     bell = torch.softmax(-(reach**2) / (2 * sigma**2), 0)
     slope = reach * bell / (reach**2 * bell).sum()  # exact on a ramp
 
@@ -126,6 +126,6 @@ def plane_distances(plane: Tensor, own: Tensor, others: Tensor, others_own: Tens
     cross = products[:, 1:, 1:]
     # What the other basis spans is taken off first, then what mine adds to it.
     rest = mine - (cross @ theirs[:, :, None])[:, :, 0]
-    overlap = torch.eye(DEFORMATIONS) * (1 + SAME) - cross @ cross.transpose(1, 2)
+    overlap = (1 + SPRING) * torch.eye(DEFORMATIONS) - cross @ cross.transpose(1, 2)
     solved = torch.cholesky_solve(rest[:, :, None], torch.linalg.cholesky(overlap))[:, :, 0]
     return (euclidean - theirs.square().sum(1) - (rest * solved).sum(1)).clamp_min(0)

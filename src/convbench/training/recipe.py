@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
@@ -100,32 +102,30 @@ class Recipe:
         return asdict(self)
 
 
-def parse_recipe(content: dict[str, Any], where: str = "recipe") -> Recipe:
+def parse_recipe(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """A recipe from plain values; RequestError names the first wrong key or value."""
     return parse(Recipe, content, where)
 
 
-def open_recipe(name_or_path: str | Path, settings: dict[str, str] | None = None) -> Recipe:
-    """A packaged recipe by name or any TOML file by path, with `settings` such as {"optimiser.lr": "0.4"} put in.
+def open_recipe(name_or_path: str | Path, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """A packaged recipe by name or any TOML file by path, with `settings` such as {"optimiser.lr": 0.4} put in.
 
     Raises RequestError for an unknown recipe, key or value.
     """
     name, content = read_toml(name_or_path, "recipes")
-    for dotted, text in (settings or {}).items():
+    for dotted, value in (settings or {}).items():
         *parents, key = dotted.split(".")
         place = content
         for parent in parents:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise RequestError(f"{dotted}: {parent} is a value, not a table")
-        place[key] = parse_setting(text)
+        place[key] = value
     return parse_recipe(content, name)
 
 
 def parse_setting(text: str) -> Any:
     """The TOML value that `text` spells, else the text itself: 3, 0.4, true, [1, 2], mnist."""
-    import tomllib
-
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

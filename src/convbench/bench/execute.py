@@ -1,0 +1,220 @@
+"""Do one run of a suite: train, score, evaluate, record."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from convbench.bench.contact_sheet import contact_sheet
+from convbench.bench.store import RunFolder, current_commit, describe_machine, describe_versions
+from convbench.bench.suite import RunSpec, Suite, read_claim
+from convbench.classifier import Scorer
+from convbench.counting import trace
+from convbench.data import Dataset, Preprocessing, open_dataset
+from convbench.errors import ConvbenchError, RequestError, unknown
+from convbench.evaluation import result_from_scores
+from convbench.files import write_whole
+from convbench.models import build
+from convbench.models.weights import load_weights, save_weights
+from convbench.schema import parse
+from convbench.training.boosting import Ensemble, fit_boosted
+from convbench.training.loop import fit
+from convbench.training.network import TrainedNetwork
+from convbench.training.recipe import Recipe, open_recipe
+
+if TYPE_CHECKING:
+    from convbench.rivals import Rival
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training left: something that scores, its cost, and how long it took."""
+
+    scorer: Scorer
+    preprocessing: Preprocessing
+    params: int
+    macs: int
+    seconds: float
+
+
+def execute(
+    suite_name: str, suite: Suite, run: RunSpec, folder: RunFolder, *, seed: int, data_dir: Path | None, command: str
+) -> dict[str, Any]:
+    """Do `run` in `folder`, going on from where it was stopped, and return the record, which is also written there.
+
+    A failure of the work is recorded with its one line and raised again; a wrong request leaves no record.
+    """
+    recipe, started = resolve_recipe(suite, run), now()
+    train, test = (open_dataset(suite.data, split, data_dir=data_dir) for split in ("train", "test"))
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "suite": suite_name,
+        "name": run.name,
+        "title": run.title,
+        "status": "failed",
+        "error": None,
+        "subject": {"kind": run.kind, "name": recipe.network if recipe else run.rival, "arguments": run.arguments},
+        "spec": asdict(run),
+        "recipe": recipe.to_dict() if recipe else None,
+        "preprocessing": None,
+        "data": {
+            **{part.split: describe(part) for part in (train, test)},
+            "classes": list(train.classes),
+        },
+        "seed": seed,
+        "result": None,
+        "cost": None,
+        "published": read_claim(suite.ledger, run.claim) if suite.ledger and run.claim else None,
+        "seconds": {"train": None, "evaluate": None},
+        "machine": {**describe_machine(), "threads": torch.get_num_threads()},
+        "versions": describe_versions(),
+        "commit": current_commit(),
+        "command": command,
+        "started": started,
+        "finished": None,
+    }
+    try:
+        if run.boosted:
+            assert recipe is not None
+            trained = train_boosted(recipe, train, test, folder.path, seed)
+        elif recipe is not None:
+            trained = train_network(recipe, train, test, folder.path, seed)
+        else:
+            trained = train_rival(suite, run, train, folder.path, seed)
+        began = time.perf_counter()
+        scores = trained.scorer.scores(test.images)
+        record["seconds"] = {"train": trained.seconds, "evaluate": time.perf_counter() - began}
+        record["preprocessing"] = asdict(trained.preprocessing)
+        record["cost"] = {"params": trained.params, "macs": trained.macs}
+        result = result_from_scores(scores, test.labels, test.classes)
+        record["result"] = result.to_dict()
+        write_whole(folder.path / "scores.safetensors", save({"scores": scores}))
+        write_whole(folder.path / "worst.png", contact_sheet(test.images[[m.index for m in result.worst]]))
+        record["status"] = "done"
+    except RequestError:
+        raise
+    except ConvbenchError as error:
+        record["error"] = str(error)
+        raise
+    finally:
+        record["finished"] = now()
+        if record["status"] == "done" or record["error"]:
+            folder.write_record(json.loads(json.dumps(record)))
+    for state in folder.path.rglob("state.pt"):
+        state.unlink()  # of no use after the end, and larger than all the rest
+    return record
+
+
+def resolve_recipe(suite: Suite, run: RunSpec) -> Recipe | None:
+    """The run's recipe with its settings and the suite's data put in; None for a rival."""
+    if run.recipe is None:
+        return None
+    settings = {**run.settings, "data": suite.data}
+    if run.preprocessing is not None:
+        settings["preprocessing"] = run.preprocessing
+    return open_recipe(run.recipe, settings)
+
+
+def train_network(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
+    """Build and train the recipe's network; its weights are in `folder` afterwards."""
+    net = build_for(recipe, train, seed)
+    history = fit(net, train, recipe, seed=seed, test=test, folder=folder, resume=True)
+    save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
+    cost = trace(net, input_shape(recipe.preprocessing, train))
+    seconds = sum(epoch.seconds for epoch in history)
+    return Trained(TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds)
+
+
+def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
+    """Train three of the recipe's networks by boosting."""
+    nets = [build_for(recipe, train, seed + number) for number in range(3)]
+    history = fit_boosted(nets, train, recipe, seed=seed, test=test, folder=folder, resume=True)
+    for number, net in enumerate(nets, start=1):
+        save_weights(net, folder / f"net{number}" / "weights.safetensors", weights_metadata(recipe, train))
+    cost = trace(nets[0], input_shape(recipe.preprocessing, train))
+    seconds = sum(epoch.seconds for epoch in history)
+    return Trained(Ensemble(nets, recipe.preprocessing), recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds)
+
+
+def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: int) -> Trained:
+    """Fit the run's rival, on pixels or on the features of another run's network."""
+    from convbench.rivals import build_rival
+
+    assert run.rival is not None
+    preprocessing = parse(Preprocessing, run.preprocessing, f"{run.name}.preprocessing") if run.preprocessing else None
+    features, extra = None, (0, 0)
+    if run.features is not None:
+        features, preprocessing, extra = features_of(suite, run, train, folder.parent)
+    rival: Rival = build_rival(run.rival, preprocessing=preprocessing, seed=seed, features=features, **run.arguments)
+    began = time.perf_counter()
+    rival.fit(train)
+    seconds = time.perf_counter() - began
+    return Trained(rival, rival.preprocessing, rival.params + extra[0], rival.macs + extra[1], seconds)
+
+
+def features_of(
+    suite: Suite, run: RunSpec, train: Dataset, suite_folder: Path
+) -> tuple[Callable[[Tensor], Tensor], Preprocessing, tuple[int, int]]:
+    """The trained network of another run up to a layer, its preprocessing, and its (parameters, multiply-adds)."""
+    assert run.features is not None
+    source = next(other for other in suite.runs if other.name == run.features.run)
+    recipe = resolve_recipe(suite, source)
+    if recipe is None or source.boosted:
+        raise RequestError(f"run {run.name}: features come from a network, found {source.kind} {source.name}")
+    net = build_for(recipe, train, seed=0)
+    load_weights(net, suite_folder / source.name / "weights.safetensors")
+    layers = [name for name, _ in net.named_children()]
+    if run.features.layer not in layers:
+        raise unknown(f"layer of {recipe.network}", run.features.layer, layers)
+    assert isinstance(net, nn.Sequential)
+    trunk = net[: layers.index(run.features.layer) + 1].eval()
+    cost = trace(trunk, input_shape(recipe.preprocessing, train))
+    return trunk, recipe.preprocessing, (cost.params, cost.macs)
+
+
+def build_for(recipe: Recipe, dataset: Dataset, seed: int) -> nn.Module:
+    """The recipe's network for the data's classes, channels and (preprocessed) size; the caller's RNG is left alone."""
+    channels, height, width = input_shape(recipe.preprocessing, dataset)
+    if height != width:
+        raise RequestError(f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build(recipe.network, num_classes=len(dataset.classes), in_channels=channels, image_size=height)
+
+
+def input_shape(preprocessing: Preprocessing, dataset: Dataset) -> tuple[int, int, int]:
+    """(channels, height, width) of what a network reads."""
+    channels, height, width = preprocessing(dataset.images[:1]).shape[1:]
+    return channels, height, width
+
+
+def weights_metadata(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    """What travels with the weights."""
+    return {
+        "network": recipe.network,
+        "preprocessing": asdict(recipe.preprocessing),
+        "classes": list(dataset.classes),
+        "input_shape": list(input_shape(recipe.preprocessing, dataset)),
+        "data": f"{dataset.name}:{dataset.fingerprint}",
+    }
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What a record says of a data set."""
+    return {"name": dataset.name, "split": dataset.split, "n": len(dataset), "fingerprint": dataset.fingerprint}
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

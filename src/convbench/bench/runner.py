@@ -1,0 +1,193 @@
+"""Run a suite: what is missing is done, what was interrupted goes on, what is done is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convbench.bench.execute import execute
+from convbench.bench.store import RunFolder
+from convbench.bench.suite import RunSpec, Suite, open_suite
+from convbench.errors import ConvbenchError, RequestError, unknown
+from convbench.files import make_folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: "done" now, "kept" from before, or "failed" with a line."""
+
+    name: str
+    status: str
+    record: dict[str, Any] | None = None
+    error: str | None = None
+
+
+def run_suite(
+    name_or_path: str | Path,
+    *,
+    out: Path = Path("runs"),
+    only: tuple[str, ...] = (),
+    jobs: int = 1,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    command: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Outcome]:
+    """Do every run of a suite that is not done yet, below `out`/<suite>/.
+
+    Args:
+        only: these runs (and nothing they do not need); all by default
+        jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder
+        seed: of every run
+        say: gets a line when a run starts or ends
+
+    Returns the outcomes in the suite's order. A run that fails does not stop the others.
+    """
+    suite_name, suite = open_suite(name_or_path)
+    for name in only:
+        if name not in [run.name for run in suite.runs]:
+            raise unknown(f"run of {suite_name}", name, [run.name for run in suite.runs])
+    if jobs < 1:
+        raise RequestError(f"jobs must be 1 or more, found {jobs}")
+    root, outcomes, todo = make_folder(out) / suite_name, dict[str, Outcome](), list[RunSpec]()
+    wanted = [run for run in suite.runs if not only or run.name in only]
+    for run in wanted:
+        record = RunFolder(root / run.name).read_record()
+        if record is not None and record["status"] == "done":
+            if record["spec"] != plain(run) or record["seed"] != seed:
+                raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
+            outcomes[run.name] = Outcome(run.name, "kept", record)
+        else:
+            todo.append(run)
+    if outcomes:
+        say(f"{len(outcomes)} of {len(wanted)} runs are done already")
+
+    def arguments(run: RunSpec) -> tuple[Any, ...]:
+        return suite_name, suite, run, root / run.name, seed, data_dir, command
+
+    total = len(todo)
+    if jobs == 1:
+        for number, run in enumerate(todo, start=1):
+            say(f"[{number}/{total}] {run.title}")
+            outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
+            say(describe_outcome(run, outcomes[run.name]))
+    else:
+        _run_side_by_side(todo, jobs, arguments, outcomes, say)
+    return [outcomes[run.name] for run in wanted]
+
+
+def plain(run: RunSpec) -> dict[str, Any]:
+    """The run's settings as a record holds them."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(run)))
+    return settings
+
+
+def do(
+    suite_name: str, suite: Suite, run: RunSpec, path: Path, seed: int, data_dir: Path | None, command: str
+) -> dict[str, Any]:
+    """One run, under its folder's lock."""
+    folder = RunFolder(path)
+    with folder.lock():
+        return execute(suite_name, suite, run, folder, seed=seed, data_dir=data_dir, command=command)
+
+
+def outcome_of(run: RunSpec, work: Callable[[], dict[str, Any]]) -> Outcome:
+    """The outcome of `work`; convbench's own errors become a line, all others are defects and go on up."""
+    try:
+        return Outcome(run.name, "done", work())
+    except ConvbenchError as error:
+        return Outcome(run.name, "failed", error=str(error))
+
+
+def describe_outcome(run: RunSpec, outcome: Outcome) -> str:
+    """A line for people."""
+    if outcome.record is None:
+        return f"    {run.title}: failed: {outcome.error}"
+    result, seconds = outcome.record["result"], outcome.record["seconds"]
+    low, high = result["interval"]
+    return (
+        f"    {run.title}: {result['top1_error']:.2f} % error ({low:.2f} to {high:.2f}),"
+        f" trained {seconds['train']:.0f} s, scored {seconds['evaluate']:.0f} s"
+    )
+
+
+def _run_side_by_side(
+    todo: list[RunSpec],
+    jobs: int,
+    arguments: Callable[[RunSpec], tuple[Any, ...]],
+    outcomes: dict[str, Outcome],
+    say: Callable[[str], None],
+) -> None:
+    """Keep `jobs` processes busy; a run that reads another's features starts after that one."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    waiting, running = list(todo), dict[Future[dict[str, Any]], RunSpec]()
+    began, total, others = time.monotonic(), len(todo), set(multiprocessing.active_children())
+    with _thread_limit(threads):
+        pool = ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+        )
+    try:
+        while waiting or running:
+            pending = {run.name for run in [*waiting, *running.values()]}
+            ready = [run for run in waiting if run.features is None or run.features.run not in pending]
+            for run in ready[: jobs - len(running)]:
+                waiting.remove(run)
+                make_folder(arguments(run)[3])
+                with _thread_limit(threads):
+                    running[pool.submit(_work, arguments(run))] = run
+                say(f"[{total - len(waiting)}/{total}] {run.title}")
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                run = running.pop(future)
+                outcomes[run.name] = outcome_of(run, future.result)
+                minutes = (time.monotonic() - began) / 60
+                say(f"{describe_outcome(run, outcomes[run.name])}; {minutes:.0f} min so far")
+    finally:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # at work after an interruption, idle after the end
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _thread_limit(threads: int) -> Any:
+    """Environment under which new processes start: libraries read it when they are first loaded."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _start_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed suite leaves no run behind that goes on unseen."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    path: Path = arguments[3]
+    with (path / "log.txt").open("a", buffering=1) as log, contextlib.redirect_stderr(log):
+        return do(*arguments)

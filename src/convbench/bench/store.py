@@ -1,0 +1,98 @@
+"""The store: a run is a folder, and copying folders merges benches."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from convbench.errors import ConvbenchError, RequestError
+from convbench.files import make_folder, write_json
+
+PACKAGES = ("convbench", "torch", "numpy", "scikit-learn")
+
+
+class RunFolder:
+    """`<runs>/<suite>/<name>/`: record.json once it ended, metrics.jsonl, weights, the state of an unfinished training."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / "record.json"
+
+    def read_record(self) -> dict[str, Any] | None:
+        """The record, None before the run's end; ConvbenchError for one that is not JSON."""
+        try:
+            record: dict[str, Any] = json.loads(self.record_path.read_text())
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ConvbenchError(f"{self.record_path} is not a whole record: {error}; delete it to run again") from error
+        return record
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        write_json(self.record_path, record)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock ends with the process, however that ends.
+
+        Raises RequestError when another process holds it.
+        """
+        make_folder(self.path)
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RequestError(f"{self.path} is being run by another process: wait for it, or take another --out") from None
+            yield
+
+
+@cache
+def describe_machine() -> dict[str, Any]:
+    """The processor, its cores, the memory and the operating system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "os": f"{platform.system()} {platform.release()}",
+    }
+
+
+@cache
+def describe_versions() -> dict[str, str]:
+    """Versions of what computes the results."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+@cache
+def current_commit() -> str | None:
+    """The commit of the checkout that convbench runs from, "+" added when files differ; None outside of one."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "--", str(here.parent)], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout else "")
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
