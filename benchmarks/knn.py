@@ -91,6 +91,7 @@ def main() -> None:
         "all_s": {name: [round(value, 3) for value in values] for name, values in times.items()},
         "index_s": round(index_s, 3),
         "ratio": round(fastest / medians["convbench"], 2),
+        "ratio_with_index": round(fastest / (medians["convbench"] + index_s), 2),
         "same_answers": bool(same),
         "images_with_equal_distances": int((~decided).sum()),
         "threads": wanted.threads,

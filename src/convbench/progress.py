@@ -65,7 +65,9 @@ def _bar(description: str, total: int, unit: str) -> Iterator[Progress]:
                 rich_progress.advance(task, units)
                 speed = rich_progress.tasks[0].speed
                 if speed is not None:
-                    rich_progress.update(task, rate=f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s")
+                    rich_progress.update(
+                        task, rate=f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s"
+                    )
 
             def note(self, text: str) -> None:
                 rich_progress.update(task, note=text)

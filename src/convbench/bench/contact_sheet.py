@@ -19,7 +19,9 @@ def contact_sheet(images: Tensor) -> bytes:
     sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE))
     for i, image in enumerate(images):
         tile = image.expand(3, -1, -1) if len(image) == 1 else image
-        tile_image = Image.fromarray(tile.permute(1, 2, 0).to(torch.uint8).numpy()).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        tile_image = Image.fromarray(tile.permute(1, 2, 0).to(torch.uint8).numpy()).resize(
+            (SIDE, SIDE), Image.Resampling.BICUBIC
+        )
         sheet.paste(tile_image, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

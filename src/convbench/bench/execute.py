@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -33,7 +32,7 @@ from convbench.training.network import TrainedNetwork
 from convbench.training.recipe import Recipe, open_recipe
 
 if TYPE_CHECKING:
-    from convbench.rivals import Rival
+    from convbench.rivals.rival import Rival
 
 SCHEMA = 1
 
@@ -50,13 +49,22 @@ class Trained:
 
 
 def execute(
-    suite_name: str, suite: Suite, run: RunSpec, folder: RunFolder, *, seed: int, data_dir: Path | None, command: str
+    suite_name: str,
+    suite: Suite,
+    run: RunSpec,
+    folder: RunFolder,
+    *,
+    recipe: Recipe | None,
+    seed: int,
+    data_dir: Path | None,
+    command: str,
 ) -> dict[str, Any]:
     """Do `run` in `folder`, going on from where it was stopped, and return the record, which is also written there.
 
+    `recipe` is the run's, with its settings put in; None for a rival.
     A failure of the work is recorded with its one line and raised again; a wrong request leaves no record.
     """
-    recipe, started = resolve_recipe(suite, run), now()
+    started = now()
     train, test = (open_dataset(suite.data, split, data_dir=data_dir) for split in ("train", "test"))
     record: dict[str, Any] = {
         "schema": SCHEMA,
@@ -65,7 +73,11 @@ def execute(
         "title": run.title,
         "status": "failed",
         "error": None,
-        "subject": {"kind": run.kind, "name": recipe.network if recipe else run.rival, "arguments": run.arguments},
+        "subject": {
+            "kind": run.kind,
+            "name": recipe.network if recipe else run.rival,
+            "arguments": run.arguments,
+        },
         "spec": asdict(run),
         "recipe": recipe.to_dict() if recipe else None,
         "preprocessing": None,
@@ -134,7 +146,9 @@ def train_network(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, s
     save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(net, input_shape(recipe.preprocessing, train))
     seconds = sum(epoch.seconds for epoch in history)
-    return Trained(TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds)
+    return Trained(
+        TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds
+    )
 
 
 def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
@@ -145,7 +159,9 @@ def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, s
         save_weights(net, folder / f"net{number}" / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(nets[0], input_shape(recipe.preprocessing, train))
     seconds = sum(epoch.seconds for epoch in history)
-    return Trained(Ensemble(nets, recipe.preprocessing), recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds)
+    return Trained(
+        Ensemble(nets, recipe.preprocessing), recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds
+    )
 
 
 def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: int) -> Trained:
@@ -153,11 +169,15 @@ def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: 
     from convbench.rivals import build_rival
 
     assert run.rival is not None
-    preprocessing = parse(Preprocessing, run.preprocessing, f"{run.name}.preprocessing") if run.preprocessing else None
+    preprocessing = (
+        parse(Preprocessing, run.preprocessing, f"{run.name}.preprocessing") if run.preprocessing else None
+    )
     features, extra = None, (0, 0)
     if run.features is not None:
         features, preprocessing, extra = features_of(suite, run, train, folder.parent)
-    rival: Rival = build_rival(run.rival, preprocessing=preprocessing, seed=seed, features=features, **run.arguments)
+    rival: Rival = build_rival(
+        run.rival, preprocessing=preprocessing, seed=seed, features=features, **run.arguments
+    )
     began = time.perf_counter()
     rival.fit(train)
     seconds = time.perf_counter() - began
@@ -188,10 +208,14 @@ def build_for(recipe: Recipe, dataset: Dataset, seed: int) -> nn.Module:
     """The recipe's network for the data's classes, channels and (preprocessed) size; the caller's RNG is left alone."""
     channels, height, width = input_shape(recipe.preprocessing, dataset)
     if height != width:
-        raise RequestError(f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size")
+        raise RequestError(
+            f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build(recipe.network, num_classes=len(dataset.classes), in_channels=channels, image_size=height)
+        return build(
+            recipe.network, num_classes=len(dataset.classes), in_channels=channels, image_size=height
+        )
 
 
 def input_shape(preprocessing: Preprocessing, dataset: Dataset) -> tuple[int, int, int]:
@@ -213,7 +237,12 @@ def weights_metadata(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What a record says of a data set."""
-    return {"name": dataset.name, "split": dataset.split, "n": len(dataset), "fingerprint": dataset.fingerprint}
+    return {
+        "name": dataset.name,
+        "split": dataset.split,
+        "n": len(dataset),
+        "fingerprint": dataset.fingerprint,
+    }
 
 
 def now() -> str:

@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from convbench.bench.execute import execute
+from convbench.bench.execute import execute, resolve_recipe
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite, open_suite
 from convbench.errors import ConvbenchError, RequestError, unknown
-from convbench.files import make_folder
+from convbench.files import make_folder, write_json
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,20 @@ def run_suite(
             raise unknown(f"run of {suite_name}", name, [run.name for run in suite.runs])
     if jobs < 1:
         raise RequestError(f"jobs must be 1 or more, found {jobs}")
-    root, outcomes, todo = make_folder(out) / suite_name, dict[str, Outcome](), list[RunSpec]()
+    root, outcomes, todo = out / suite_name, dict[str, Outcome](), list[RunSpec]()
     wanted = [run for run in suite.runs if not only or run.name in only]
     for run in wanted:
         record = RunFolder(root / run.name).read_record()
         if record is not None and record["status"] == "done":
             if record["spec"] != plain(run) or record["seed"] != seed:
-                raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
+                raise RequestError(
+                    f"{root / run.name} was run with other settings: take another --out, or delete it"
+                )
             outcomes[run.name] = Outcome(run.name, "kept", record)
         else:
             todo.append(run)
+    about = {"title": suite.title, "claim": suite.description, "runs": [run.name for run in suite.runs]}
+    write_json(make_folder(root) / "suite.json", about)
     if outcomes:
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
@@ -100,7 +104,13 @@ def do(
     """One run, under its folder's lock."""
     folder = RunFolder(path)
     with folder.lock():
-        return execute(suite_name, suite, run, folder, seed=seed, data_dir=data_dir, command=command)
+        return execute(
+            *(suite_name, suite, run, folder),
+            recipe=resolve_recipe(suite, run),
+            seed=seed,
+            data_dir=data_dir,
+            command=command,
+        )
 
 
 def outcome_of(run: RunSpec, work: Callable[[], dict[str, Any]]) -> Outcome:

@@ -21,7 +21,7 @@ PACKAGES = ("convbench", "torch", "numpy", "scikit-learn")
 
 
 class RunFolder:
-    """`<runs>/<suite>/<name>/`: record.json once it ended, metrics.jsonl, weights, the state of an unfinished training."""
+    """`<runs>/<suite>/<name>/`: metrics.jsonl, weights, the state of an unfinished training, at the end record.json."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +37,9 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ConvbenchError(f"{self.record_path} is not a whole record: {error}; delete it to run again") from error
+            raise ConvbenchError(
+                f"{self.record_path} is not a whole record: {error}; delete it to run again"
+            ) from error
         return record
 
     def write_record(self, record: dict[str, Any]) -> None:
@@ -54,7 +56,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RequestError(f"{self.path} is being run by another process: wait for it, or take another --out") from None
+                raise RequestError(
+                    f"{self.path} is being run by another process: wait for it, or take another --out"
+                ) from None
             yield
 
 
@@ -73,7 +77,10 @@ def describe_machine() -> dict[str, Any]:
 @cache
 def describe_versions() -> dict[str, str]:
     """Versions of what computes the results."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
 
 
 @cache
@@ -82,8 +89,12 @@ def current_commit() -> str | None:
     here = Path(__file__).parent
     git = ["git", "-C", str(here)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "--", str(here.parent)], capture_output=True, check=True)
+        commit = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", str(here.parent)], capture_output=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+" if changed.stdout else "")

@@ -52,7 +52,9 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if (self.recipe is None) == (self.rival is None):
-            raise RequestError(f"run {self.name}: expected either a recipe or a rival, found {self.recipe}, {self.rival}")
+            raise RequestError(
+                f"run {self.name}: expected either a recipe or a rival, found {self.recipe}, {self.rival}"
+            )
 
     @property
     def kind(self) -> Literal["network", "rival", "ensemble"]:

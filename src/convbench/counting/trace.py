@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convbench.errors import RequestError
+from convbench.modes import evaluation_mode
 
 aten = torch.ops.aten
 
@@ -26,7 +27,14 @@ LINKS_OF_POOLING: dict[Any, Callable[..., int]] = {  # a pooling unit is linked 
     aten.max_pool2d_with_indices.default: lambda out, x, kernel, *_, **__: out[0].numel() * _area(kernel),
 }
 NO_MULTIPLY_ADDS = {  # elementwise, shapes, sums: by convention not multiply-adds
-    *(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.neg.default, aten.square.default, aten.pow.Tensor_Scalar),
+    *(
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.mul.Tensor,
+        aten.neg.default,
+        aten.square.default,
+        aten.pow.Tensor_Scalar,
+    ),
     *(aten.tanh.default, aten.relu.default, aten.sigmoid.default, aten.sum.dim_IntList, aten.mean.dim),
     *(aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.t.default, aten.transpose.int),
     *(aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default, aten.clone.default, aten.detach.default),
@@ -108,24 +116,28 @@ def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
     Args:
         input_shape: (channels, height, width)
 
-    A layer whose operators do more than its links (LeNet's table convolution runs as a dense one) says its own counts by
-    a method `count_links(output) -> (multiply-adds, connections)`.
+    A layer whose operators do more than its links (LeNet's table convolution runs as a dense one) says its own counts
+    by a method `count_links(output) -> (multiply-adds, connections)`.
 
     Raises RequestError where the network cannot read that shape.
     """
     x = torch.empty(1, *input_shape, device="meta")
-    tensors = {k: torch.empty_like(v, device="meta") for k, v in (*net.named_parameters(), *net.named_buffers())}
-    was_training = net.training
-    net.eval()
+    tensors = {
+        k: torch.empty_like(v, device="meta") for k, v in (*net.named_parameters(), *net.named_buffers())
+    }
     try:
-        with _Counter(net) as counter, torch.no_grad():
+        with evaluation_mode(net), _Counter(net) as counter, torch.no_grad():
             functional_call(net, tensors, (x,))
     except RuntimeError as error:
-        raise RequestError(f"{name or type(net).__name__} cannot read images of shape {input_shape}: {error}") from error
-    finally:
-        net.train(was_training)
-    result = Cost(name or type(net).__name__, input_shape, tuple(counter.rows), tuple(sorted(counter.unknown)))
-    assert result.params == sum(p.numel() for p in net.parameters()), "a parameter belongs to no layer that ran"
+        raise RequestError(
+            f"{name or type(net).__name__} cannot read images of shape {input_shape}: {error}"
+        ) from error
+    result = Cost(
+        name or type(net).__name__, input_shape, tuple(counter.rows), tuple(sorted(counter.unknown))
+    )
+    assert result.params == sum(p.numel() for p in net.parameters()), (
+        "a parameter belongs to no layer that ran"
+    )
     return result
 
 
@@ -133,7 +145,7 @@ class _Counter(TorchDispatchMode):
     """Gives each operator to the innermost module that is running."""
 
     def __init__(self, net: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names = {module: name or "(net)" for name, module in net.named_modules()}
         self.rows: list[Row] = []
         self.unknown: set[str] = set()
@@ -145,13 +157,16 @@ class _Counter(TorchDispatchMode):
         self.hooks = [
             hook
             for module in self.names
-            for hook in (module.register_forward_pre_hook(self._start), module.register_forward_hook(self._end))
+            for hook in (
+                module.register_forward_pre_hook(self._start),
+                module.register_forward_hook(self._end),
+            )
         ]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
         for hook in self.hooks:
             hook.remove()
 
@@ -163,8 +178,9 @@ class _Counter(TorchDispatchMode):
         new = [p for p in self.own[module] if p not in self.counted]
         self.counted.update(new)
         row.params = sum(p.numel() for p in new)
-        if hasattr(module, "count_links"):
-            row.macs, row.connections = module.count_links(output)
+        count_links = getattr(module, "count_links", None)
+        if count_links is not None:
+            row.macs, row.connections = count_links(output)
         is_leaf = next(module.children(), None) is None
         if isinstance(output, Tensor) and is_leaf:
             row.output_shape = tuple(output.shape[1:])

@@ -27,8 +27,8 @@ class Dataset:
     source: str
 
     def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, (self.images.dtype, self.images.shape)
-        assert self.labels.dtype == torch.int64 and self.labels.shape == self.images.shape[:1]
+        assert (self.images.dtype, self.images.ndim) == (torch.uint8, 4)
+        assert (self.labels.dtype, self.labels.shape) == (torch.int64, self.images.shape[:1])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,8 +37,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """First 16 hex digits of the SHA-256 over shape, pixels and labels: says on what a run was trained."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(self.images.contiguous().numpy())
-        digest.update(self.labels.contiguous().numpy())
+        digest.update(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def subset(self, indices: Tensor) -> Dataset:

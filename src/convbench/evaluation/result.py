@@ -111,10 +111,16 @@ def result_from_scores(scores: Tensor, labels: Tensor, classes: tuple[str, ...],
     """
     n, k = scores.shape
     if k != len(classes):
-        raise RequestError(f"the scores have {k} classes, the data set {len(classes)}: evaluate on the data it was made for")
+        raise RequestError(
+            f"the scores have {k} classes, the data set {len(classes)}: evaluate on the data it was made for"
+        )
     if bool(scores.isnan().any()):
-        raise RequestError(f"{int(scores.isnan().any(dim=1).sum())} of {n} images have scores that are not numbers")
-    scores = scores.clamp(torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max)  # margins stay numbers
+        raise RequestError(
+            f"{int(scores.isnan().any(dim=1).sum())} of {n} images have scores that are not numbers"
+        )
+    scores = scores.clamp(
+        torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max
+    )  # margins stay numbers
     answers = scores.argmax(dim=1)
     confusion = torch.bincount(labels * k + answers, minlength=k * k).reshape(k, k)
     totals, right = confusion.sum(dim=1).tolist(), confusion.diagonal().tolist()

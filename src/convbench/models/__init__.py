@@ -1,5 +1,5 @@
 """The networks: one paper, one file."""
 
-from convbench.models.registry import build, names
+from convbench.models.registry import build, names, published_input
 
-__all__ = ["build", "names"]
+__all__ = ["build", "names", "published_input"]

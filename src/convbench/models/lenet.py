@@ -96,6 +96,8 @@ class TableConv2d(nn.Module):
     Only the linked kernels are parameters: `weight` has shape (links, kernel_size, kernel_size).
     """
 
+    link: Tensor  # (2, links): the output map and the input map of each kernel
+
     def __init__(self, in_channels: int, table: Table, kernel_size: int) -> None:
         super().__init__()
         self.in_channels, self.table = in_channels, table
@@ -116,6 +118,8 @@ class TableConv2d(nn.Module):
 
 class EuclideanRBF(nn.Module):
     """Negated squared distances to fixed codes, one a class (equation 7)."""
+
+    codes: Tensor  # (classes, units)
 
     def __init__(self, codes: Tensor) -> None:
         super().__init__()
@@ -176,6 +180,7 @@ class LeNet(nn.Sequential):
             self.f6 = nn.Linear(width, hidden[1])
             self.f6_squash = ScaledTanh()
             width = hidden[1]
+        self.output: nn.Module
         if codes:
             self.output = EuclideanRBF(digit_codes()[:num_classes])
         else:

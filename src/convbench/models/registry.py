@@ -5,8 +5,10 @@ The index is written out so that listing names does not import torch.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convbench.errors import unknown
 
@@ -24,24 +26,51 @@ def names() -> tuple[str, ...]:
     return tuple(name for family in FAMILIES.values() for name in family)
 
 
-def build(name: str, *, num_classes: int = 10, in_channels: int = 1, image_size: int | None = None) -> nn.Module:
-    """Build a network as published, with fresh weights.
+def build(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+) -> nn.Module:
+    """Build a network with fresh weights, as published where nothing else is asked for.
 
     Args:
         name: one of `names()`
         num_classes: outputs
         in_channels: channels of the images
-        image_size: rows and columns of the images; None takes the published size
+        image_size: rows and columns of the images
 
     Raises RequestError for an unknown name, and for a size or a number of classes that the network cannot take.
 
     >>> sum(p.numel() for p in build("lenet5").parameters())
     60000
     """
+    network, arguments = variant(name)
+    asked = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    built: nn.Module = network(
+        **arguments | {key: value for key, value in asked.items() if value is not None}
+    )
+    return built
+
+
+def published_input(name: str) -> tuple[int, int, int]:
+    """(channels, height, width) of the images that the network `name` was published for.
+
+    >>> published_input("lenet5")
+    (1, 32, 32)
+    """
+    network, arguments = variant(name)
+    defaults = {
+        key: value.default for key, value in inspect.signature(network).parameters.items()
+    } | arguments
+    return defaults["in_channels"], defaults["image_size"], defaults["image_size"]
+
+
+def variant(name: str) -> tuple[Callable[..., nn.Module], dict[str, Any]]:
+    """The class of the network `name` and the arguments that make it that variant; RequestError for an unknown name."""
     for family, members in FAMILIES.items():
         if name in members:
             network, arguments = import_module(f"convbench.models.{family}").VARIANTS[name]
-            size = {} if image_size is None else {"image_size": image_size}
-            built: nn.Module = network(**arguments | size, num_classes=num_classes, in_channels=in_channels)
-            return built
+            return network, arguments
     raise unknown("network", name, names())

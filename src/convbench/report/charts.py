@@ -43,11 +43,15 @@ def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     band = base.mark_rule(strokeWidth=11, opacity=0.22, color="var(--published)").encode(
         x=alt.X("published_low:Q", scale=x_scale, axis=axis), x2="published_high:Q"
     )
-    interval = base.mark_rule(strokeWidth=1.8).encode(x=alt.X("low:Q", scale=x_scale), x2="high:Q", color=COLOUR)
-    dot = base.mark_point(filled=True, size=46, opacity=1).encode(x=alt.X("error:Q", scale=x_scale), color=COLOUR, shape=SHAPE)
-    hollow = base.mark_point(filled=False, size=88, strokeWidth=1.5, opacity=1, shape="diamond", color="var(--published)").encode(
-        x=alt.X("published:Q", scale=x_scale)
+    interval = base.mark_rule(strokeWidth=1.8).encode(
+        x=alt.X("low:Q", scale=x_scale), x2="high:Q", color=COLOUR
     )
+    dot = base.mark_point(filled=True, size=46, opacity=1).encode(
+        x=alt.X("error:Q", scale=x_scale), color=COLOUR, shape=SHAPE
+    )
+    hollow = base.mark_point(
+        filled=False, size=88, strokeWidth=1.5, opacity=1, shape="diamond", color="var(--published)"
+    ).encode(x=alt.X("published:Q", scale=x_scale))
     text = {"fontSize": 12, "color": "var(--ink)", "baseline": "middle", "limit": 236 if wide else width}
     place_text = {"align": "right", "dx": -12} if wide else {"align": "left", "dy": -14}
     name = base.mark_text(**text, **place_text).encode(x=alt.value(0), text="title:N")
@@ -56,7 +60,9 @@ def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     return _svg(chart, (width, height), (left, 24, 16, 4), label)
 
 
-def error_against(runs: Sequence[Run], cost: Callable[[Record], int | None], unit: str, *, wide: bool) -> Markup:
+def error_against(
+    runs: Sequence[Run], cost: Callable[[Record], int | None], unit: str, *, wide: bool
+) -> Markup:
     """Error over parameters or multiply-adds, both axes logarithmic; runs whose cost is unknown are left out."""
     data = []
     for run in runs:
@@ -133,10 +139,14 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
 
 def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
     """One error axis for all the panels of `curve`, so that they can be compared."""
-    errors = [error for run in runs for epoch in run.epochs for error in (epoch.train_error, epoch.test_error)]
+    errors = [
+        error for run in runs for epoch in run.epochs for error in (epoch.train_error, epoch.test_error)
+    ]
     figures = [run.record.published.error for run in runs if run.record and run.record.published]
     # A training error of 0.0 cannot be drawn on a log axis: the axis ends one decade below the best test error.
-    floor = min((epoch.test_error for run in runs for epoch in run.epochs if epoch.test_error), default=1.0) / 10
+    floor = (
+        min((epoch.test_error for run in runs for epoch in run.epochs if epoch.test_error), default=1.0) / 10
+    )
     return _domain(max(error, floor) for error in (*errors, *figures) if error is not None)
 
 
@@ -170,7 +180,9 @@ def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
     labels = alt.Chart(alt.Data(values=names)).mark_text(
         fontSize=12, color="var(--ink)", baseline="middle", limit=236 if wide else NARROW, **where
     )
-    layers = alt.layer(cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale))
+    layers = alt.layer(
+        cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale)
+    )
     return _svg(layers, size, (left, _head_room(classes), 4, 2), "Error in percent within each class")
 
 
@@ -206,7 +218,12 @@ def confusion(run: Run) -> Markup:
         x=alt.value(0), y=y, text="title:N"
     )
     layers = alt.layer(cells, figures, sides, _heads(classes, x_scale))
-    return _svg(layers, (side, side), (left, _head_room(classes), 2, 2), "Confusion matrix, rows true, columns predicted")
+    return _svg(
+        layers,
+        (side, side),
+        (left, _head_room(classes), 2, 2),
+        "Confusion matrix, rows true, columns predicted",
+    )
 
 
 def _method(row: int, run: Run) -> dict[str, Any]:
@@ -260,7 +277,9 @@ def _ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[f
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def _svg(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str) -> Markup:
+def _svg(
+    chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str
+) -> Markup:
     """Render at a fixed size; padding is left, top, right, bottom. Fonts and colours are the page's."""
     left, top, right, bottom = padding
     chart = chart.properties(
@@ -272,9 +291,16 @@ def _svg(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, i
     )
     chart = chart.configure(aria=False).configure_view(stroke=None)
     chart = chart.configure_axis(
-        domain=False, ticks=False, gridColor="var(--rule)", labelColor="var(--muted)", labelFontSize=11, labelPadding=6
+        domain=False,
+        ticks=False,
+        gridColor="var(--rule)",
+        labelColor="var(--muted)",
+        labelFontSize=11,
+        labelPadding=6,
     )
     text = io.StringIO()
     chart.save(text, format="svg")
-    svg = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
+    svg = re.sub(
+        r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue()
+    )
     return Markup(svg.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))

@@ -63,6 +63,4 @@ def _duel(network: Record, ours: Result, rival: Record, theirs: Result) -> str:
 
 def _figure(result: Result) -> str:
     low, high = result.interval
-    return (
-        f"{result.top1_error:.2f} % of {result.n:,} test images (95 % interval {low:.2f} to {high:.2f})"
-    )
+    return f"{result.top1_error:.2f} % of {result.n:,} test images (95 % interval {low:.2f} to {high:.2f})"

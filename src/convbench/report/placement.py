@@ -68,4 +68,9 @@ def _around(x: float, y: float, width: float) -> list[Box]:
 
 
 def _inside(box: Box, plot: Box) -> bool:
-    return box.left >= plot.left and box.right <= plot.right and box.top >= plot.top and box.bottom <= plot.bottom
+    return (
+        box.left >= plot.left
+        and box.right <= plot.right
+        and box.top >= plot.top
+        and box.bottom <= plot.bottom
+    )

@@ -142,8 +142,15 @@ def _findings(runs: Sequence[Run]) -> list[str]:
     tests = _splits(runs, "test")
     if len(tests) == 1:
         return findings(runs)
-    groups = {test: [run for run in runs if run.record and run.record.data and run.record.data.test == test] for test in tests}
-    return [f"On {test.name} {test.split}: {sentence}" for test, group in groups.items() for sentence in findings(group)]
+    groups = {
+        test: [run for run in runs if run.record and run.record.data and run.record.data.test == test]
+        for test in tests
+    }
+    return [
+        f"On {test.name} {test.split}: {sentence}"
+        for test, group in groups.items()
+        for sentence in findings(group)
+    ]
 
 
 def _costs(runs: Sequence[Run]) -> list[tuple[str, Figure]]:
@@ -179,12 +186,17 @@ def _tiles(run: Run, sheet: Path) -> tuple[Tile, ...]:
                 uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
                 tiles.append(Tile(uri, data.classes[bad.label], data.classes[bad.predicted]))
     except OSError as error:
-        raise ConvbenchError(f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}") from None
+        raise ConvbenchError(
+            f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}"
+        ) from None
     return tuple(tiles)
 
 
 def _unfinished(suite: Suite) -> list[Unfinished]:
-    reasons = {"failed": "no error line was recorded", "running": "not finished: the suite's command resumes it"}
+    reasons = {
+        "failed": "no error line was recorded",
+        "running": "not finished: the suite's command resumes it",
+    }
     unfinished = []
     for run in suite.runs:
         if run.record is None:

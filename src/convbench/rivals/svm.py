@@ -1,9 +1,9 @@
 """Support vector machines with polynomial kernels: whole, with virtual support vectors, or reduced.
 
-LeCun et al. 1998, section III.C.7. Departures: libsvm's machines separate two classes each (45 for ten
-classes), the paper's one class from the rest. The paper prints neither scaling nor C; here images have unit
-length and the kernel is (q.v + offset)^degree, as in DeCoste & Schoelkopf, "Training invariant support
-vector machines", Machine Learning 2002. On MNIST C hardly matters, as the training patterns are separable.
+LeCun et al. 1998, section III.C.7. Departures: here a machine separates two classes (45 machines for ten),
+there one class from all others. The paper prints neither scaling nor C; here images have unit length and
+the kernel is (q.v + offset)^degree, as in DeCoste & Schoelkopf, "Training invariant support vector
+machines", Machine Learning 2002. On MNIST C hardly matters, as the training patterns are separable.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ class PolynomialSvm:
         return self
 
     def _solve(self, x: Floats, y: Labels) -> tuple[Labels, Machine]:
-        """The indices of the support vectors, and the machines. Kernels come from one matrix product a pair
-        of classes, about twice as fast as those that libsvm computes one by one."""
+        """The indices of the support vectors, and the machines."""
         vectors, pairs = torch.from_numpy(unit_length(x)), list(combinations(range(self.classes), 2))
         weights, bias = np.zeros((len(x), len(pairs))), np.zeros(len(pairs))
         for column, (first, second) in enumerate(track(pairs, "support vectors", len(pairs), "pairs")):
             rows = np.flatnonzero((y == first) | (y == second))
-            own = vectors[rows].float()
+            own = vectors[rows].float()  # libsvm too keeps kernels in float32
+            # one matrix product is twice as fast as libsvm's kernels one by one
             kernels = polynomial(own, own, self.degree, self.offset).double().numpy()
             svc = SVC(C=self.c, kernel="precomputed", cache_size=CACHE_MIB).fit(kernels, y[rows] == first)
             weights[rows[svc.support_], column], bias[column] = svc.dual_coef_[0], svc.intercept_[0]

@@ -43,14 +43,23 @@ class Ensemble:
 
 
 def fit_boosted(
-    nets: list[nn.Module], dataset: Dataset, recipe: Recipe, *, seed: int, test: Dataset | None, folder: Path, resume: bool
+    nets: list[nn.Module],
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    test: Dataset | None,
+    folder: Path,
+    resume: bool,
 ) -> list[Metrics]:
     """Train the three `nets` in place, each with its own state below `folder`; returns the metrics of all, in turn.
 
     Raises RequestError for a recipe without distortion, ConvbenchError where too few images pass a filter.
     """
     if recipe.distortion is None:
-        raise RequestError("boosting needs a recipe with a [distortion]: the networks' errors on the plain images are too few")
+        raise RequestError(
+            "boosting needs a recipe with a [distortion]: the networks' errors on the plain images are too few"
+        )
     first, second, third = nets
     history: list[Metrics] = []
     filters: list[Callable[[Tensor, Tensor], Tensor] | None] = [
@@ -85,7 +94,9 @@ def filtered(
                 break
     images, of = torch.cat(kept)[:size], torch.cat(labels)[:size]
     if len(images) < recipe.batch_size:
-        raise ConvbenchError(f"boosting: {len(images)} images for network {number} in {MOST_PASSES} passes; distort more")
+        raise ConvbenchError(
+            f"boosting: {len(images)} images for network {number} in {MOST_PASSES} passes; distort more"
+        )
     return replace(dataset, images=images, labels=of)
 
 

@@ -66,7 +66,8 @@ def fit(
     pixels, labels, n = recipe.preprocessing.geometry(dataset.images), dataset.labels, len(dataset)
     per_epoch = steps_per_epoch(recipe, n)
 
-    net.train()
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    net.to(memory_format=layout).train()
     with progress(f"{recipe.network}", total=(recipe.epochs - len(history)) * n, unit="images") as bar:
         for epoch in range(len(history), recipe.epochs):
             started = time.perf_counter()
@@ -79,7 +80,7 @@ def fit(
                 lr = recipe.lr(epoch + step / per_epoch)
                 for group in optimiser.param_groups:
                     group["lr"] = lr
-                logits = net(images[batch])
+                logits = net(images[batch].contiguous(memory_format=layout))
                 loss = loss_of(logits, labels[batch])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -89,7 +90,9 @@ def fit(
                 bar.advance(len(batch))
             mean_loss = float(total_loss) / n
             if not math.isfinite(mean_loss):
-                raise ConvbenchError(f"{recipe.network} diverged in epoch {epoch + 1} at learning rate {lr:g}: lower it")
+                raise ConvbenchError(
+                    f"{recipe.network} diverged in epoch {epoch + 1} at learning rate {lr:g}: lower it"
+                )
             seconds = time.perf_counter() - started
             metrics = Metrics(
                 epoch=epoch + 1,
@@ -101,7 +104,10 @@ def fit(
                 images_per_s=n / seconds,
             )
             history.append(metrics)
-            bar.note(f"epoch {metrics.epoch}, loss {mean_loss:.4f}" + (f", test {metrics.test_error:.2f} %" if test else ""))
+            bar.note(
+                f"epoch {metrics.epoch}, loss {mean_loss:.4f}"
+                + (f", test {metrics.test_error:.2f} %" if test else "")
+            )
             if folder is not None:
                 lines = "".join(json.dumps(asdict(one)) + "\n" for one in history)
                 write_whole(folder / "metrics.jsonl", lines.encode())
@@ -116,7 +122,9 @@ def make_optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         case "sdlm":
             return StochasticDiagonalLM(net.parameters(), lr=choice.lr, mu=choice.mu)
         case "adamw":
-            return torch.optim.AdamW(net.parameters(), lr=choice.lr, weight_decay=choice.weight_decay)
+            return torch.optim.AdamW(
+                net.parameters(), lr=choice.lr, weight_decay=choice.weight_decay, fused=True
+            )
         case "sgd":
             return torch.optim.SGD(
                 net.parameters(),
@@ -172,7 +180,9 @@ def load_state(
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
     except Exception as error:  # torch.load raises many types for a damaged file; all mean the same here
-        raise ConvbenchError(f"{path} is not a training state: {str(error).splitlines()[0]}; start without --resume") from error
+        raise ConvbenchError(
+            f"{path} is not a training state: {str(error).splitlines()[0]}; start without --resume"
+        ) from error
     if state["recipe"] != json.dumps(recipe.to_dict(), sort_keys=True):
         raise RequestError(f"{path} belongs to another recipe: resume with the settings it was begun with")
     net.load_state_dict(state["net"])

@@ -63,6 +63,7 @@ class Recipe:
     data: the data set's name or folder
     loss: "cross_entropy" (with label_smoothing), "mse" (half the squared distance to targets of +-1),
         "mle" (the right class's penalty alone) or "map" (with competition between classes; j is map_j)
+    channels_last: keep activations as (n, h, w, c) in memory, which convolutions on processors like
     """
 
     description: str
@@ -77,12 +78,17 @@ class Recipe:
     distortion: Distortion | None = None
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     map_j: float = Field(default=1.0, gt=0)
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         if self.schedule.name == "steps" and sum(epochs for epochs, _ in self.schedule.steps) != self.epochs:
-            raise RequestError(f"schedule.steps must add up to epochs={self.epochs}, found {self.schedule.steps}")
+            raise RequestError(
+                f"schedule.steps must add up to epochs={self.epochs}, found {self.schedule.steps}"
+            )
         if self.schedule.name != "steps" and self.optimiser.lr == 0:
-            raise RequestError(f"optimiser.lr must be above 0 with the schedule {self.schedule.name!r}, found 0")
+            raise RequestError(
+                f"optimiser.lr must be above 0 with the schedule {self.schedule.name!r}, found 0"
+            )
 
     def lr(self, progress: float) -> float:
         """The learning rate after `progress` epochs (fractions count)."""

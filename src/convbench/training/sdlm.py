@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, hessian, vjp, vmap
+from torch.func import functional_call, jacrev, vjp, vmap
 
 from convbench.errors import RequestError
 from convbench.training.losses import Loss
@@ -37,7 +37,9 @@ class StochasticDiagonalLM(torch.optim.Optimizer):
                 p.addcmul_(p.grad, self.state[p]["rate"], value=-group["lr"])
 
 
-def gauss_newton_diagonal(net: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[nn.Parameter, Tensor]:
+def gauss_newton_diagonal(
+    net: nn.Module, images: Tensor, labels: Tensor, loss: Loss
+) -> dict[nn.Parameter, Tensor]:
     """The diagonal second derivative of the loss for each parameter, mean over the images, by one backward recursion.
 
     Through y = W x the curvature passes with squared weights, c_x = (W^2)^T c_y, and a weight gets c_y x^2; through a
@@ -52,7 +54,9 @@ def gauss_newton_diagonal(net: nn.Module, images: Tensor, labels: Tensor, loss: 
     Raises RequestError for a network that is not such a chain.
     """
     if not isinstance(net, nn.Sequential):
-        raise RequestError(f"optimiser sdlm needs a chain of layers (nn.Sequential), found {type(net).__name__}: take sgd")
+        raise RequestError(
+            f"optimiser sdlm needs a chain of layers (nn.Sequential), found {type(net).__name__}: take sgd"
+        )
     layers = list(net)
     inputs, x = list[Tensor](), images
     with torch.no_grad():
@@ -67,14 +71,16 @@ def gauss_newton_diagonal(net: nn.Module, images: Tensor, labels: Tensor, loss: 
     def loss_of_one(x: Tensor, label: Tensor) -> Tensor:
         return loss(tail(x[None]), label[None])
 
-    second = vmap(hessian(loss_of_one))(end, labels)
+    second = vmap(jacrev(jacrev(loss_of_one)))(end, labels)
     c = second.diagonal(dim1=1, dim2=2).clamp(min=0) / len(labels)
     curvature: dict[nn.Parameter, Tensor] = {}
     for layer, x in zip(reversed(layers[:depth]), reversed(inputs[:depth]), strict=True):
         parameters = dict(layer.named_parameters())
         if parameters or isinstance(layer, nn.Flatten):
             squared = {name: p.detach().square() for name, p in parameters.items()}
-            at_squared_input = vjp(lambda p, layer=layer, x=x: functional_call(layer, p, (x.square(),)), squared)[1](c)[0]
+            at_squared_input = vjp(
+                lambda p, layer=layer, x=x: functional_call(layer, p, (x.square(),)), squared
+            )[1](c)[0]
             curvature |= {parameters[name]: at_squared_input[name] for name in parameters}
             c = vjp(lambda x, layer=layer, p=squared: functional_call(layer, p, (x,)), x)[1](c)[0]
         elif _is_elementwise(layer, x):

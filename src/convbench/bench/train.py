@@ -1,0 +1,85 @@
+"""Train one network by a recipe: a run of its own, outside of any suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from convbench.bench.execute import build_for, execute
+from convbench.bench.runner import plain
+from convbench.bench.store import RunFolder
+from convbench.bench.suite import RunSpec, Suite
+from convbench.data import Preprocessing, open_dataset
+from convbench.errors import RequestError
+from convbench.models.weights import load_weights
+from convbench.training.recipe import Recipe, open_recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its folder, its record (see `docs/design.md`), and the trained network with its preprocessing."""
+
+    folder: Path
+    record: dict[str, Any]
+    network: nn.Module
+    preprocessing: Preprocessing
+
+    @property
+    def top1_error(self) -> float:
+        """Percent of the test split that the network gets wrong."""
+        return float(self.record["result"]["top1_error"])
+
+
+def train(
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    data_dir: str | Path | None = None,
+    command: str = "convbench.train",
+) -> Run:
+    """Train and evaluate the network of `recipe` on the recipe's data, in the folder `out`.
+
+    Args:
+        recipe: a packaged recipe's name, a TOML file's path, or a Recipe
+        out: the run's folder, new or empty unless `resume`; its parent's name is the suite that a report shows it under
+        settings: keys of a named recipe that differ, such as {"epochs": 5, "optimiser.lr": 0.01}
+        resume: go on with the training that was interrupted in `out`; the end is the same as without the stop
+
+    Raises RequestError where `out` already holds a training and `resume` is not set, or the other way round.
+    """
+    out = Path(out).resolve()
+    chosen = recipe if isinstance(recipe, Recipe) else open_recipe(recipe, settings)
+    folder, begun = RunFolder(out), (out / "state.pt").exists()
+    if folder.read_record() is not None:
+        raise RequestError(f"{out} holds a finished run: take another --out, or delete it")
+    if begun and not resume:
+        raise RequestError(
+            f"{out} holds an unfinished training: --resume goes on with it, or take another --out"
+        )
+    if resume and not begun:
+        raise RequestError(f"{out} holds no unfinished training: leave --resume out to begin one")
+    spec = RunSpec(
+        name=out.name,
+        title=f"{chosen.network}, {out.name}",
+        recipe=str(recipe) if not isinstance(recipe, Recipe) else chosen.network,
+    )
+    suite = Suite(title=out.parent.name, description=chosen.description, data=chosen.data, runs=(spec,))
+    directory = None if data_dir is None else Path(data_dir)
+    with folder.lock():
+        record = execute(
+            *(out.parent.name, suite, spec, folder),
+            recipe=chosen,
+            seed=seed,
+            data_dir=directory,
+            command=command,
+        )
+    net = build_for(chosen, open_dataset(chosen.data, "test", data_dir=directory), seed)
+    load_weights(net, out / "weights.safetensors")
+    assert record["spec"] == plain(spec)
+    return Run(out, record, net, chosen.preprocessing)

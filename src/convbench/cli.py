@@ -1,0 +1,239 @@
+"""The command line: every command a few lines over the library, which is imported only when a command needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convbench.errors import ConvbenchError, RequestError
+
+app = typer.Typer(
+    help="The convolutional networks that made ImageNet, as published, and the bench to train, cost and compare them.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where the data sets lie; else CONVBENCH_DATA, the cache, the system.")
+]
+Seed = Annotated[int, typer.Option(help="Of the initial weights, the order and the distortions.")]
+Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the networks."""
+    from convbench.report.listings import describe_networks, print_networks
+
+    if as_json:
+        print(json.dumps(describe_networks(), indent=1))
+    else:
+        print_networks()
+
+
+@app.command()
+def cost(
+    network: Annotated[str, typer.Argument(help="A network's name; `convbench models` lists them.")],
+    image_size: Annotated[
+        int | None, typer.Option(help="Rows and columns of the image; default as published.")
+    ] = None,
+    in_channels: Annotated[
+        int | None, typer.Option(help="Channels of the image; default as published.")
+    ] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Outputs; default as published.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count a network: parameters, connections, multiply-adds and activations, layer by layer, for one image."""
+    from convbench.models import published_input
+    from convbench.report.listings import print_cost
+
+    channels, height, _ = published_input(
+        network
+    )  # before torch is loaded for longer than a wrong name deserves
+    from convbench.bench.cost import cost as count
+
+    side = image_size or height
+    counted = count(network, (in_channels or channels, side, side), num_classes=num_classes)
+    if as_json:
+        print(json.dumps(counted.to_dict(), indent=1))
+    else:
+        print_cost(counted)
+
+
+@app.command()
+def data(
+    name: Annotated[
+        str | None, typer.Argument(help="A data set's name or folder; none lists the known ones.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the data sets, or open one: find or download it, check it, and say what is in it."""
+    from convbench.report.listings import describe_data, print_data, print_data_sets
+
+    if name is None:
+        print_data_sets(as_json)
+        return
+    from convbench.data import open_dataset
+
+    described = describe_data([open_dataset(name, split, data_dir=data_dir) for split in ("train", "test")])
+    if as_json:
+        print(json.dumps(described, indent=1))
+    else:
+        print_data(described)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    settings: Annotated[list[str], typer.Option("--set", help="key=value, such as optimiser.lr=0.01.")] = [],  # noqa: B006
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network by a recipe, and evaluate it."""
+    from convbench.bench.train import train as train_by
+    from convbench.report.listings import print_result
+    from convbench.training.recipe import parse_setting
+
+    pairs = dict(_split_setting(text) for text in settings)
+    run = train_by(
+        recipe,
+        out=out,
+        settings={key: parse_setting(value) for key, value in pairs.items()},
+        seed=seed,
+        resume=resume,
+        data_dir=data_dir,
+        command=_command(),
+    )
+    if as_json:
+        print(json.dumps(run.record, indent=1))
+    else:
+        print_result(run.record["title"], run.record["result"])
+        print(f"run: {out}")
+
+
+@app.command()
+def evaluate(
+    network: Annotated[str, typer.Argument(help="A network's name.")],
+    weights: Annotated[Path, typer.Option(help="A .safetensors file that a training wrote.")],
+    data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a trained network: error with its interval, class by class, and the rejection for 0.5 % error."""
+    from convbench.bench.evaluate import evaluate_weights
+    from convbench.report.listings import print_result
+
+    result = evaluate_weights(network, weights, data_name, split=split, data_dir=data_dir)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        print_result(network, result)
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    only: Annotated[list[str], typer.Option(help="These runs alone; may be given again.")] = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default one a core.")] = None,
+    seed: Seed = 0,
+    out: Runs = Path("runs"),
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Run a suite: do what is missing, go on with what was interrupted, leave what is done."""
+    from convbench.bench.runner import run_suite
+
+    outcomes = run_suite(
+        suite,
+        out=out,
+        only=tuple(only),
+        jobs=jobs or os.cpu_count() or 1,
+        seed=seed,
+        data_dir=data_dir,
+        command=_command(),
+        say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
+    )
+    if as_json:
+        print(
+            json.dumps(
+                [{"name": one.name, "status": one.status, "error": one.error} for one in outcomes], indent=1
+            )
+        )
+    failed = [one for one in outcomes if one.status == "failed"]
+    if failed:
+        raise ConvbenchError(
+            f"{len(failed)} of {len(outcomes)} runs failed: {', '.join(one.name for one in failed)}"
+        )
+
+
+@app.command()
+def report(
+    suites: Annotated[
+        list[str] | None, typer.Argument(help="Suites to show; default all in the runs' folder.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    out: Annotated[Path, typer.Option(help="The folder that index.html is written to.")] = Path("report"),
+) -> None:
+    """Write the report, one HTML file that opens offline, and print the result table."""
+    from convbench.report.html import write_report
+    from convbench.report.records import read_suites
+    from convbench.report.tables import print_table
+
+    page = write_report(runs, out / "index.html", suites or ())
+    for suite in read_suites(runs, suites or ()):
+        print(f"{suite.title}\n")
+        print_table([one.record for one in suite.runs if one.record is not None])
+        print()
+    print(f"report: {page}")
+
+
+def main() -> None:
+    """The entry point: convbench's own errors are one line and their exit code, unless --debug asks for more."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(arguments, prog_name="convbench")
+    except ConvbenchError as error:
+        if debug:
+            raise
+        print(f"convbench: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, _Terminated):
+        print(
+            "convbench: interrupted; finished epochs and runs are kept, the same command goes on",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, so that locks, workers and half-written files are cleaned up on the way out."""
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated
+
+
+def _split_setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RequestError(f"--set expects key=value, such as epochs=5, found {text!r}")
+    return key, value
+
+
+def _command() -> str:
+    return " ".join(["convbench", *sys.argv[1:]])

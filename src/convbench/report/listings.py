@@ -1,0 +1,131 @@
+"""What the commands print on the terminal: networks, costs, data sets, results."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convbench.counting import Cost
+    from convbench.data import Dataset
+
+
+def describe_networks() -> list[dict[str, Any]]:
+    """Every network's entry in the ledger."""
+    text = resources.files("convbench").joinpath("published", "networks.toml").read_text()
+    return [{"name": name, **entry} for name, entry in tomllib.loads(text).items()]
+
+
+def print_networks() -> None:
+    """The networks, a line each; published counts, a dash where the paper gives none."""
+    table = _table("network", "year", "published params", "idea", right=(2,))
+    for entry in describe_networks():
+        params = f"{entry['params']:,}" if "params" in entry else "–"
+        table.add_row(entry["name"], str(entry.get("year", "–")), params, entry["idea"])
+    Console().print(table)
+
+
+def print_cost(cost: Cost) -> None:
+    """The layer table with its totals."""
+    shape = "x".join(map(str, cost.input_shape))
+    print(f"{cost.network}, one {shape} image\n")
+    headings = (
+        "layer",
+        "kind",
+        "output",
+        "params",
+        "connections",
+        "multiply-\nadds",
+        "activation\nvalues",
+        "bytes",
+    )
+    table = _table(*headings, right=range(2, 8))
+    for row in cost.rows:
+        counts = (row.params, row.connections, row.macs, row.activations, row.activation_bytes)
+        table.add_row(
+            row.name, row.kind, "x".join(map(str, row.output_shape)), *(f"{n:,}" if n else "" for n in counts)
+        )
+    table.add_section()
+    totals = (cost.params, cost.connections, cost.macs, cost.activations, cost.activation_bytes)
+    table.add_row("total", "", "", *(f"{n:,}" for n in totals), style="bold")
+    Console().print(table)
+    if cost.unknown:
+        print(f"\nnot counted, no rule known: {', '.join(cost.unknown)}; the multiply-adds are a lower bound")
+
+
+def print_data_sets(as_json: bool) -> None:
+    """The known data sets, a line each."""
+    from convbench.data import DATASETS
+
+    if as_json:
+        rows = {
+            name: {"title": d.title, "train": d.train, "test": d.test, "shape": d.shape}
+            for name, d in DATASETS.items()
+        }
+        print(json.dumps(rows, indent=1))
+        return
+    table = _table("data set", "train", "test", "shape", "what", right=(1, 2))
+    for name, d in DATASETS.items():
+        table.add_row(name, f"{d.train:,}", f"{d.test:,}", "x".join(map(str, d.shape)), d.title)
+    Console().print(table)
+
+
+def describe_data(splits: Sequence[Dataset]) -> dict[str, Any]:
+    """Plain values for JSON: where the splits lie, their sizes, fingerprints and images a class."""
+    return {
+        split.split: {
+            "name": split.name,
+            "n": len(split),
+            "shape": list(split.images.shape[1:]),
+            "source": split.source,
+            "fingerprint": split.fingerprint,
+            "per_class": dict(
+                zip(split.classes, split.labels.bincount(minlength=len(split.classes)).tolist(), strict=True)
+            ),
+        }
+        for split in splits
+    }
+
+
+def print_data(described: dict[str, Any]) -> None:
+    """What `describe_data` says, for people."""
+    for name, split in described.items():
+        shape = "x".join(map(str, split["shape"]))
+        print(
+            f"{name}: {split['n']:,} images of {shape}, fingerprint {split['fingerprint']}, from {split['source']}"
+        )
+    table = _table("class", *described, right=range(1, 1 + len(described)))
+    for label in next(iter(described.values()))["per_class"]:
+        table.add_row(label, *(f"{split['per_class'][label]:,}" for split in described.values()))
+    Console().print(table)
+
+
+def print_result(title: str, result: dict[str, Any]) -> None:
+    """An evaluation on one screen."""
+    low, high = result["interval"]
+    print(
+        f"{title}: {result['top1_error']:.2f} % error, 95 % interval {low:.2f} to {high:.2f}, {result['n']:,} images"
+    )
+    rejected = result["rejection"]["rejected"]
+    share = "cannot be reached" if rejected is None else f"{rejected:.1f} % rejected"
+    print(f"for {result['rejection']['target_error']} % error among the rest: {share}\n")
+    table = _table("class", "images", "errors", "error %", right=(1, 2, 3))
+    for one in result["per_class"]:
+        error = "–" if one["error"] is None else f"{one['error']:.2f}"
+        table.add_row(one["name"], f"{one['n']:,}", str(one["errors"]), error)
+    Console().print(table)
+
+
+def _table(*headings: str, right: Sequence[int] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for i, heading in enumerate(headings):
+        table.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold")
+    return table
