@@ -87,9 +87,7 @@ def test_two_classes_of_ten(name: str, train: Dataset, test: Dataset) -> None:
 
 
 def test_one_class_is_refused(train: Dataset) -> None:
-    with pytest.raises(
-        RequestError, match="linear needs at least two classes, found 1 in the 3 images of digits"
-    ):
+    with pytest.raises(RequestError, match="linear needs at least two classes, found 1 in the 3 images of digits"):
         build_rival("linear").fit(train.subset((train.labels == 4).nonzero().flatten()[:3]))
 
 
@@ -145,12 +143,8 @@ def test_counts_are_the_papers(name: str, params: int, macs: int) -> None:
 
 def test_mse_is_least_squares(train: Dataset, test: Dataset) -> None:
     (x, y), (unseen, _) = arrays(train), arrays(test)
-    expected = (
-        LinearRegression().fit(x.reshape(len(x), -1), targets(y)).predict(unseen.reshape(len(unseen), -1))
-    )
-    np.testing.assert_allclose(
-        Linear("mse", ridge=1e-9).fit(x, y).decision_function(unseen), expected, atol=0.01
-    )
+    expected = LinearRegression().fit(x.reshape(len(x), -1), targets(y)).predict(unseen.reshape(len(unseen), -1))
+    np.testing.assert_allclose(Linear("mse", ridge=1e-9).fit(x, y).decision_function(unseen), expected, atol=0.01)
 
 
 def test_squashed_ends_where_the_gradient_vanishes(train: Dataset) -> None:
@@ -218,9 +212,7 @@ def test_knn_answers_as_scikit_learn(train: Dataset, test: Dataset) -> None:
     (x, y), (unseen, _) = arrays(train), arrays(test)
     x, unseen = x.reshape(len(x), -1), unseen.reshape(len(unseen), -1)
     oracle = KNeighborsClassifier(1, algorithm="brute").fit(x, y)
-    assert (
-        NearestNeighbours(1).fit(x, y).decision_function(unseen).argmax(1) == oracle.predict(unseen)
-    ).all()
+    assert (NearestNeighbours(1).fit(x, y).decision_function(unseen).argmax(1) == oracle.predict(unseen)).all()
     method = NearestNeighbours(5).fit(x, y)
     expected, _ = oracle.kneighbors(unseen, 5)
     np.testing.assert_allclose(method.kneighbors(unseen)[0].sqrt().numpy(), expected, rtol=1e-5)

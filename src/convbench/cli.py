@@ -94,9 +94,9 @@ def data(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
-    out: Annotated[Path, typer.Option(help="The run's folder.")],
     settings: Annotated[list[str], typer.Option("--set", help="key=value, such as optimiser.lr=0.01.")] = [],  # noqa: B006
     seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/train/RECIPE-seed-S.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -106,10 +106,11 @@ def train(
     from convbench.report.listings import print_result
     from convbench.training.recipe import parse_setting
 
+    folder = out or Path("runs", "train", f"{Path(recipe).stem}-seed-{seed}")
     pairs = dict(_split_setting(text) for text in settings)
     run = train_by(
         recipe,
-        out=out,
+        out=folder,
         settings={key: parse_setting(value) for key, value in pairs.items()},
         seed=seed,
         resume=resume,
@@ -120,7 +121,7 @@ def train(
         print(json.dumps(run.record, indent=1))
     else:
         print_result(run.record["title"], run.record["result"])
-        print(f"run: {out}")
+        print(f"run: {folder}")
 
 
 @app.command()

@@ -91,11 +91,9 @@ class _Lines:
         self.last = now
         rate = self.done / (now - self.start)
         left = (self.total - self.done) / rate
-        print(
-            f"{self.description}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {left:.0f} s left {self.text}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+        done = f"{self.done:,}/{self.total:,} {self.unit}"
+        line = f"{self.description}: {done}, {rate:,.1f}/s, {left:.0f} s left {self.text}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         self.text = text

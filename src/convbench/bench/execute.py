@@ -199,7 +199,7 @@ def features_of(
     if run.features.layer not in layers:
         raise unknown(f"layer of {recipe.network}", run.features.layer, layers)
     assert isinstance(net, nn.Sequential)
-    trunk = net[: layers.index(run.features.layer) + 1].eval()
+    trunk = nn.Sequential(*list(net)[: layers.index(run.features.layer) + 1]).eval()
     cost = trace(trunk, input_shape(recipe.preprocessing, train))
     return trunk, recipe.preprocessing, (cost.params, cost.macs)
 

@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from convbench.bench.execute import build_for, execute
-from convbench.bench.runner import plain
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
 from convbench.data import Preprocessing, open_dataset
@@ -20,7 +19,7 @@ from convbench.training.recipe import Recipe, open_recipe
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: its folder, its record (see `docs/design.md`), and the trained network with its preprocessing."""
+    """A finished training: its folder, its record (docs/design.md), the trained network and its preprocessing."""
 
     folder: Path
     record: dict[str, Any]
@@ -64,11 +63,8 @@ def train(
         )
     if resume and not begun:
         raise RequestError(f"{out} holds no unfinished training: leave --resume out to begin one")
-    spec = RunSpec(
-        name=out.name,
-        title=f"{chosen.network}, {out.name}",
-        recipe=str(recipe) if not isinstance(recipe, Recipe) else chosen.network,
-    )
+    name = chosen.network if isinstance(recipe, Recipe) else str(recipe)
+    spec = RunSpec(name=out.name, title=f"{chosen.network}, {out.name}", recipe=name, settings=settings or {})
     suite = Suite(title=out.parent.name, description=chosen.description, data=chosen.data, runs=(spec,))
     directory = None if data_dir is None else Path(data_dir)
     with folder.lock():
@@ -81,5 +77,4 @@ def train(
         )
     net = build_for(chosen, open_dataset(chosen.data, "test", data_dir=directory), seed)
     load_weights(net, out / "weights.safetensors")
-    assert record["spec"] == plain(spec)
     return Run(out, record, net, chosen.preprocessing)

@@ -17,7 +17,8 @@ from convbench.modes import evaluation_mode
 aten = torch.ops.aten
 
 MULTIPLY_ADDS: dict[Any, Callable[..., int]] = {
-    aten.convolution.default: lambda out, x, weight, *_: out.numel() * weight[0].numel(),
+    # args[6] says whether it is transposed: then each input, not each output, meets weight[0]
+    aten.convolution.default: lambda out, *args: (args[0] if args[6] else out).numel() * args[1][0].numel(),
     aten.mm.default: lambda out, a, b: a.shape[1] * out.numel(),
     aten.addmm.default: lambda out, bias, a, b, **_: a.shape[1] * out.numel(),
     aten.bmm.default: lambda out, a, b: a.shape[2] * out.numel(),
@@ -117,7 +118,8 @@ def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
         input_shape: (channels, height, width)
 
     A layer whose operators do more than its links (LeNet's table convolution runs as a dense one) says its own counts
-    by a method `count_links(output) -> (multiply-adds, connections)`.
+    by a method `count_links(output) -> (multiply-adds, connections)`. A layer that does not run, or not by its own call
+    (an auxiliary head, the projection inside torch's attention), is a row at the end, with its parameters alone.
 
     Raises RequestError where the network cannot read that shape.
     """
@@ -132,12 +134,11 @@ def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
         raise RequestError(
             f"{name or type(net).__name__} cannot read images of shape {input_shape}: {error}"
         ) from error
+    counter.add_rows_of_the_rest()
     result = Cost(
         name or type(net).__name__, input_shape, tuple(counter.rows), tuple(sorted(counter.unknown))
     )
-    assert result.params == sum(p.numel() for p in net.parameters()), (
-        "a parameter belongs to no layer that ran"
-    )
+    assert result.params == sum(p.numel() for p in net.parameters())
     return result
 
 
@@ -175,9 +176,7 @@ class _Counter(TorchDispatchMode):
 
     def _end(self, module: nn.Module, _: Any, output: Any) -> None:
         row = self.running.pop()
-        new = [p for p in self.own[module] if p not in self.counted]
-        self.counted.update(new)
-        row.params = sum(p.numel() for p in new)
+        row.params = self._new_params(module)
         count_links = getattr(module, "count_links", None)
         if count_links is not None:
             row.macs, row.connections = count_links(output)
@@ -188,6 +187,17 @@ class _Counter(TorchDispatchMode):
             row.activation_bytes = output.numel() * output.element_size()
         if is_leaf or row.macs or row.params:
             self.rows.append(row)
+
+    def add_rows_of_the_rest(self) -> None:
+        """Parameters that no call of their own module has counted."""
+        for module, name in self.names.items():
+            if params := self._new_params(module):
+                self.rows.append(Row(name, type(module).__name__, params=params))
+
+    def _new_params(self, module: nn.Module) -> int:
+        new = [p for p in self.own[module] if p not in self.counted]
+        self.counted.update(new)
+        return sum(p.numel() for p in new)
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = operator(*args, **(kwargs or {}))

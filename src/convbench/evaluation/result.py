@@ -93,12 +93,14 @@ def rejection_for(scores: Tensor, labels: Tensor, target_error: float = 0.5) -> 
     """The smallest share of images whose rejection leaves at most `target_error` percent errors among the rest.
 
     An image's certainty is its best score less its second best (the paper adds a threshold on the best score itself).
+    Images that are equally certain are rejected together, as no threshold parts them.
     """
     best = scores.topk(2, dim=1).values
-    order = (best[:, 0] - best[:, 1]).argsort(descending=True, stable=True)
+    certainty, order = (best[:, 0] - best[:, 1]).sort(descending=True)
     wrong = (scores.argmax(dim=1) != labels)[order].cumsum(0)
     kept = torch.arange(1, len(labels) + 1)
-    reached = (100 * wrong <= target_error * kept).nonzero()
+    is_threshold = torch.cat([certainty[1:] < certainty[:-1], torch.ones(1, dtype=torch.bool)])
+    reached = (is_threshold & (100 * wrong <= target_error * kept)).nonzero()
     if len(reached) == 0:
         return Rejection(target_error, None)
     return Rejection(target_error, 100 * (1 - (int(reached[-1]) + 1) / len(labels)))
@@ -118,9 +120,8 @@ def result_from_scores(scores: Tensor, labels: Tensor, classes: tuple[str, ...],
         raise RequestError(
             f"{int(scores.isnan().any(dim=1).sum())} of {n} images have scores that are not numbers"
         )
-    scores = scores.clamp(
-        torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max
-    )  # margins stay numbers
+    largest = torch.finfo(scores.dtype).max / 2  # margins stay numbers
+    scores = scores.clamp(-largest, largest)
     answers = scores.argmax(dim=1)
     confusion = torch.bincount(labels * k + answers, minlength=k * k).reshape(k, k)
     totals, right = confusion.sum(dim=1).tolist(), confusion.diagonal().tolist()

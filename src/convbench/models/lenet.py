@@ -25,9 +25,9 @@ Departures
 - `lenet5_relu` is not in the paper: it is the network that tutorials call LeNet-5 (all-to-all C3, ReLU, max pooling,
   a linear output for softmax), 61,706 parameters.
 - Of the paper's codes for all ASCII characters only the ten digits' are here, so `num_classes` is at most 10.
-- Appendix A initialises uniformly in +-2.4 / inputs, "so that the weighted sums' deviation stays in the same range". With
-  hundreds of nearly independent inputs that starves the upper layers (the first steps then saturate F6 for good:
-  measured); the square root of the number of inputs does what the appendix wants.
+- Appendix A initialises uniformly in +-2.4 / inputs, to keep the deviation of the weighted sums in one range. With
+  hundreds of nearly independent inputs that starves the upper layers (measured: the first steps then saturate F6
+  for good); the square root of the number of inputs does what the appendix wants.
 - Larger or smaller images keep every layer; C5 spans whatever S4 leaves.
 """
 
@@ -111,7 +111,7 @@ class TableConv2d(nn.Module):
         return F.conv2d(x, dense.index_put((self.link[0], self.link[1]), self.weight), self.bias)
 
     def count_links(self, output: Tensor) -> tuple[int, int]:
-        """(multiply-adds, connections) of the links alone: the zeros of the dense kernel are not in the paper's net."""
+        """(multiply-adds, connections) of the links alone: the paper's net has no zeros of a dense kernel."""
         positions = output[0, 0].numel()
         return positions * self.weight.numel(), positions * (self.weight.numel() + len(self.table))
 
@@ -190,7 +190,7 @@ class LeNet(nn.Sequential):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Uniform in +-2.4 / sqrt(inputs of the unit); of subsamplings, whose four inputs go together, in +-2.4 / 4."""
+        """Uniform in +-2.4 / sqrt(inputs of the unit); of subsamplings, whose four inputs agree, in +-2.4 / 4."""
         for module in self:
             if isinstance(module, TableConv2d):
                 area = module.weight[0].numel()
@@ -206,7 +206,7 @@ class LeNet(nn.Sequential):
 
 
 class LeNet5ReLU(nn.Sequential):
-    """The LeNet-5 of tutorials: all-to-all C3, ReLU, max pooling and a linear output; torch's default initialisation."""
+    """The LeNet-5 of tutorials: all-to-all C3, ReLU, max pooling, a linear output; torch's own initialisation."""
 
     def __init__(self, *, num_classes: int = 10, in_channels: int = 1, image_size: int = 32) -> None:
         super().__init__()

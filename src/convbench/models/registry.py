@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from convbench.errors import unknown
+from convbench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +48,9 @@ def build(
     """
     network, arguments = variant(name)
     asked = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    for key, value in asked.items():
+        if value is not None and value < 1:
+            raise RequestError(f"{name}: {key} must be 1 or more, found {value}")
     built: nn.Module = network(
         **arguments | {key: value for key, value in asked.items() if value is not None}
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
@@ -17,13 +17,15 @@ from markupsafe import Markup
 
 from convbench.report.findings import PUBLISHED_UNCERTAINTY
 from convbench.report.placement import place
-from convbench.report.records import Record, Result, Run, measured
+from convbench.report.records import Result, Run, measured
 
 KINDS = ("network", "rival", "ensemble")
 COLOURS = [f"var(--{kind})" for kind in KINDS]
 SHAPES = ["circle", "square", "triangle-up"]
 WIDE, NARROW = 1040, 342  # inner width of the page on a desk and on a phone of 390 px
 MOST_CLASSES = 20  # beyond these a matrix is unreadable: the hardest are shown
+
+COSTS = {"params": "parameters", "macs": "multiply-adds"}
 
 COLOUR = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=COLOURS), legend=None)
 SHAPE = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=SHAPES), legend=None)
@@ -43,9 +45,7 @@ def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     band = base.mark_rule(strokeWidth=11, opacity=0.22, color="var(--published)").encode(
         x=alt.X("published_low:Q", scale=x_scale, axis=axis), x2="published_high:Q"
     )
-    interval = base.mark_rule(strokeWidth=1.8).encode(
-        x=alt.X("low:Q", scale=x_scale), x2="high:Q", color=COLOUR
-    )
+    interval = base.mark_rule(strokeWidth=1.8).encode(x=alt.X("low:Q", scale=x_scale), x2="high:Q", color=COLOUR)
     dot = base.mark_point(filled=True, size=46, opacity=1).encode(
         x=alt.X("error:Q", scale=x_scale), color=COLOUR, shape=SHAPE
     )
@@ -60,16 +60,14 @@ def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     return _svg(chart, (width, height), (left, 24, 16, 4), label)
 
 
-def error_against(
-    runs: Sequence[Run], cost: Callable[[Record], int | None], unit: str, *, wide: bool
-) -> Markup:
-    """Error over parameters or multiply-adds, both axes logarithmic; runs whose cost is unknown are left out."""
-    data = []
-    for run in runs:
-        assert run.record is not None
-        x = cost(run.record)
-        if x:
-            data.append({**_method(0, run), "x": x})
+def cost_of(run: Run, cost: str) -> int | None:
+    """One of COSTS of the run, None where it is unknown."""
+    return getattr(run.record.cost, cost) if run.record and run.record.cost else None
+
+
+def error_against(runs: Sequence[Run], cost: str, *, wide: bool) -> Markup:
+    """Error over one of COSTS, both axes logarithmic, for runs that know that cost."""
+    data = [{**_method(0, run), "x": cost_of(run, cost)} for run in runs]
     width, height = (WIDE // 2 - 16 - 50 if wide else NARROW - 46), 380 if wide else 400
     x_low, x_high = min(item["x"] for item in data) / 1.6, max(item["x"] for item in data) * 1.6
     low, high = _domain(value for item in data for value in (item["error"], item["published"]))
@@ -81,9 +79,15 @@ def error_against(
     hollow_at = [pixel(item["x"], item["published"]) for item in data if item["published"]]
     points = [pixel(item["x"], item["error"]) for item in data]
     boxes = place(points, [item["title"] for item in data], (width, height), hollow_at)
-    for item, box in zip(data, boxes, strict=True):
+    labels: list[dict[str, Any]] = []
+    for item, (at, _), box in zip(data, points, boxes, strict=True):
         if box is not None:
-            item |= {"text_x": (box.left + box.right) / 2, "text_y": (box.top + box.bottom) / 2}
+            # Held by the side that faces its point, so that a wider font than expected grows away from the point.
+            side = "left" if box.left > at else "right" if box.right < at else "center"
+            edge = {"left": box.left, "right": box.right, "center": (box.left + box.right) / 2}[side]
+            across, up = edge / width, 1 - (box.top + box.bottom) / 2 / height
+            position = {"x": x_low * (x_high / x_low) ** across, "y": low * (high / low) ** up}
+            labels.append({**position, "title": item["title"], "side": side})
     x_axis = alt.Axis(values=_ticks(x_low, x_high, (1,)), format="~s", title=None)
     y_axis = alt.Axis(values=_ticks(low, high), title=None)
     x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[x_low, x_high], nice=False), axis=x_axis)
@@ -98,14 +102,14 @@ def error_against(
     dot = base.mark_point(filled=True, size=60, opacity=1).encode(
         x=x, y=alt.Y("error:Q", scale=y_scale), color=COLOUR, shape=SHAPE
     )
-    labelled = [item for item in data if "text_x" in item]
-    names = (
-        alt.Chart(alt.Data(values=labelled))
-        .mark_text(fontSize=10.5, color="var(--ink)", baseline="middle")
-        .encode(x=alt.X("text_x:Q", scale=None), y=alt.Y("text_y:Q", scale=None), text="title:N")
-    )
-    chart = alt.layer(dumb_bell, hollow, dot, names).resolve_scale(x="independent", y="independent")
-    return _svg(chart, (width, height), (34, 8, 12, 24), f"Error in percent against {unit}")
+    names = [
+        alt.Chart(alt.Data(values=[item for item in labels if item["side"] == side]))
+        .mark_text(fontSize=10.5, color="var(--ink)", baseline="middle", align=side)
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text="title:N")
+        for side in ("left", "right", "center")
+    ]
+    chart = alt.layer(dumb_bell, hollow, dot, *names)
+    return _svg(chart, (width, height), (34, 8, 12, 24), f"Error in percent against {COSTS[cost]}")
 
 
 def curve(run: Run, domain: tuple[float, float]) -> Markup:
@@ -139,14 +143,10 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
 
 def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
     """One error axis for all the panels of `curve`, so that they can be compared."""
-    errors = [
-        error for run in runs for epoch in run.epochs for error in (epoch.train_error, epoch.test_error)
-    ]
+    errors = [error for run in runs for epoch in run.epochs for error in (epoch.train_error, epoch.test_error)]
     figures = [run.record.published.error for run in runs if run.record and run.record.published]
     # A training error of 0.0 cannot be drawn on a log axis: the axis ends one decade below the best test error.
-    floor = (
-        min((epoch.test_error for run in runs for epoch in run.epochs if epoch.test_error), default=1.0) / 10
-    )
+    floor = min((epoch.test_error for run in runs for epoch in run.epochs if epoch.test_error), default=1.0) / 10
     return _domain(max(error, floor) for error in (*errors, *figures) if error is not None)
 
 
@@ -163,7 +163,7 @@ def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
     for item in data:
         item["shade"] = 0.04 + 0.6 * item["error"] / top
     names = [{"row": row, "title": run.record.title} for row, run in enumerate(runs) if run.record]
-    left, step, cell_height = (250, 27, 25) if wide else (2, 42, 22)
+    left, step, cell_height = (250, 27, 25) if wide else (2, 48, 22)
     cell = min(52.0, ((WIDE if wide else NARROW) - left - 4) / len(shown))
     size = (cell * len(shown), step * len(runs))
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.5, len(runs) - 0.5], reverse=True, nice=False), axis=None)
@@ -176,13 +176,11 @@ def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
     figures = base.mark_text(fontSize=11 if cell > 30 else 9.5, color="var(--ink)", dy=drop).encode(
         text=alt.Text("error:Q", format=".1f")
     )
-    where = {"align": "right", "dx": -12} if wide else {"align": "left", "dy": -11}
+    where = {"align": "right", "dx": -12} if wide else {"align": "left", "dy": -12}
     labels = alt.Chart(alt.Data(values=names)).mark_text(
         fontSize=12, color="var(--ink)", baseline="middle", limit=236 if wide else NARROW, **where
     )
-    layers = alt.layer(
-        cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale)
-    )
+    layers = alt.layer(cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale))
     return _svg(layers, size, (left, _head_room(classes), 4, 2), "Error in percent within each class")
 
 
@@ -191,7 +189,7 @@ def confusion(run: Run) -> Markup:
     result = measured(run)
     shown = _hardest(result)
     classes = [result.per_class[index].name for index in shown]
-    counts = [
+    counts: list[dict[str, Any]] = [
         {"row": row, "class": column, "n": result.confusion[true][predicted]}
         for row, true in enumerate(shown)
         for column, predicted in enumerate(shown)
@@ -268,7 +266,7 @@ def _short(classes: Sequence[str]) -> bool:
 
 def _domain(values: Iterable[float | None]) -> tuple[float, float]:
     known = [value for value in values if value]
-    return min(known) / 1.15, max(known) * 1.15
+    return min(known, default=1.0) / 1.15, max(known, default=10.0) * 1.15
 
 
 def _ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
@@ -277,9 +275,7 @@ def _ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[f
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def _svg(
-    chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str
-) -> Markup:
+def _svg(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str) -> Markup:
     """Render at a fixed size; padding is left, top, right, bottom. Fonts and colours are the page's."""
     left, top, right, bottom = padding
     chart = chart.properties(
@@ -300,7 +296,5 @@ def _svg(
     )
     text = io.StringIO()
     chart.save(text, format="svg")
-    svg = re.sub(
-        r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue()
-    )
+    svg = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
     return Markup(svg.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))

@@ -10,6 +10,8 @@ from convbench.report.records import Kind, Published, Record, Result, Run, measu
 
 PUBLISHED_UNCERTAINTY = 0.1  # percentage points on either side: LeCun et al. 1998, caption of figure 9
 
+PERCENT = "\u00a0%"  # a figure and its sign stay on one line
+
 Verdict = Literal["within", "better", "worse"]
 
 
@@ -56,11 +58,14 @@ def findings(runs: Sequence[Run]) -> list[str]:
 def _duel(network: Record, ours: Result, rival: Record, theirs: Result) -> str:
     apart = ours.interval[1] < theirs.interval[0] or theirs.interval[1] < ours.interval[0]
     return (
-        f"The best single network, {network.title}, errs on {ours.top1_error:.2f} %; the best rival, {rival.title}, "
-        f"on {theirs.top1_error:.2f} %: their intervals {'do not overlap' if apart else 'overlap'}."
+        f"The best single network, {network.title}, errs on {ours.top1_error:.2f}{PERCENT}; "
+        f"the best rival, {rival.title}, on {theirs.top1_error:.2f}{PERCENT}: "
+        f"their intervals {'do not overlap' if apart else 'overlap'}."
     )
 
 
 def _figure(result: Result) -> str:
     low, high = result.interval
-    return f"{result.top1_error:.2f} % of {result.n:,} test images (95 % interval {low:.2f} to {high:.2f})"
+    return (
+        f"{result.top1_error:.2f}{PERCENT} of {result.n:,} test images (95{PERCENT} interval {low:.2f} to {high:.2f})"
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from convbench.errors import RequestError
+from convbench.files import make_folder, write_whole
 from convbench.report import tables
 from convbench.report.records import read_suites
 from convbench.report.sections import section
@@ -19,8 +18,8 @@ def write_report(runs: Path, out: Path, suites: Sequence[str] = ()) -> Path:
     """Write the report on the suites under `runs` (those named, else all) to the file `out`; returns `out`.
 
     The same runs give the same bytes, wherever they lie. A report that was there before is replaced whole or, when
-    anything goes wrong, not at all. Raises RequestError when there is nothing to report on or `out` cannot be written,
-    ConvbenchError when a run's file is broken.
+    anything goes wrong, not at all. Raises RequestError when there is nothing to report on or no folder can be made
+    for `out`, ConvbenchError when a run's file is broken or the disk is full.
     """
     sections = [section(suite) for suite in read_suites(runs, suites)]
     environment = Environment(
@@ -32,7 +31,8 @@ def write_report(runs: Path, out: Path, suites: Sequence[str] = ()) -> Path:
     )
     environment.filters |= {"duration": tables.duration, "pairs": _pairs}
     page = environment.get_template("report.html.j2").render(sections=sections)
-    _write_whole(out, page.encode())
+    make_folder(out.parent)
+    write_whole(out, page.encode())
     return out
 
 
@@ -44,19 +44,3 @@ def _pairs(settings: dict[str, Any], prefix: str = "") -> str:
         if value is not None
     ]
     return ", ".join(filter(None, texts))
-
-
-def _write_whole(out: Path, content: bytes) -> None:
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(out)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise RequestError(f"cannot write {out}: {error.strerror or error}") from None

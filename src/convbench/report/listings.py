@@ -47,7 +47,7 @@ def print_cost(cost: Cost) -> None:
         "activation\nvalues",
         "bytes",
     )
-    table = _table(*headings, right=range(2, 8))
+    table = _table(*headings, right=range(2, 8), gap=1)
     for row in cost.rows:
         counts = (row.params, row.connections, row.macs, row.activations, row.activation_bytes)
         table.add_row(
@@ -67,8 +67,7 @@ def print_data_sets(as_json: bool) -> None:
 
     if as_json:
         rows = {
-            name: {"title": d.title, "train": d.train, "test": d.test, "shape": d.shape}
-            for name, d in DATASETS.items()
+            name: {"title": d.title, "train": d.train, "test": d.test, "shape": d.shape} for name, d in DATASETS.items()
         }
         print(json.dumps(rows, indent=1))
         return
@@ -99,9 +98,7 @@ def print_data(described: dict[str, Any]) -> None:
     """What `describe_data` says, for people."""
     for name, split in described.items():
         shape = "x".join(map(str, split["shape"]))
-        print(
-            f"{name}: {split['n']:,} images of {shape}, fingerprint {split['fingerprint']}, from {split['source']}"
-        )
+        print(f"{name}: {split['n']:,} images of {shape}, fingerprint {split['fingerprint']}, from {split['source']}")
     table = _table("class", *described, right=range(1, 1 + len(described)))
     for label in next(iter(described.values()))["per_class"]:
         table.add_row(label, *(f"{split['per_class'][label]:,}" for split in described.values()))
@@ -111,9 +108,7 @@ def print_data(described: dict[str, Any]) -> None:
 def print_result(title: str, result: dict[str, Any]) -> None:
     """An evaluation on one screen."""
     low, high = result["interval"]
-    print(
-        f"{title}: {result['top1_error']:.2f} % error, 95 % interval {low:.2f} to {high:.2f}, {result['n']:,} images"
-    )
+    print(f"{title}: {result['top1_error']:.2f} % error, 95 % interval {low:.2f} to {high:.2f}, {result['n']:,} images")
     rejected = result["rejection"]["rejected"]
     share = "cannot be reached" if rejected is None else f"{rejected:.1f} % rejected"
     print(f"for {result['rejection']['target_error']} % error among the rest: {share}\n")
@@ -124,8 +119,8 @@ def print_result(title: str, result: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _table(*headings: str, right: Sequence[int] = ()) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+def _table(*headings: str, right: Sequence[int] = (), gap: int = 2) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
     for i, heading in enumerate(headings):
         table.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold")
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CHARACTER = 5.6  # average width of a character at the charts' 10.5 px labels, in pixels
+CHARACTER = 6.3  # width of a character in a wide font at 10.5 px, in pixels
 HEIGHT = 12.0
 GAP = 7.0  # from a point's centre to its label
 
@@ -22,10 +22,7 @@ class Box:
     def meets(self, other: Box) -> bool:
         """Whether the two share any area."""
         return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
 
@@ -68,9 +65,4 @@ def _around(x: float, y: float, width: float) -> list[Box]:
 
 
 def _inside(box: Box, plot: Box) -> bool:
-    return (
-        box.left >= plot.left
-        and box.right <= plot.right
-        and box.top >= plot.top
-        and box.bottom <= plot.bottom
-    )
+    return box.left >= plot.left and box.right <= plot.right and box.top >= plot.top and box.bottom <= plot.bottom

@@ -242,9 +242,7 @@ def read_suites(runs: Path, names: Sequence[str] = ()) -> tuple[Suite, ...]:
     """
     folders = {path.name: path for path in sorted(runs.iterdir()) if _is_suite(path)} if runs.is_dir() else {}
     if not folders:
-        raise RequestError(
-            f"no runs in {runs}: expected <suite>/<run>/record.json, as `convbench run SUITE` writes it"
-        )
+        raise RequestError(f"no runs in {runs}: expected <suite>/<run>/record.json, as `convbench run SUITE` writes it")
     for name in names:
         if name not in folders:
             raise unknown("suite", name, folders)

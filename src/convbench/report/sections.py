@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
@@ -48,6 +49,15 @@ class Titled:
 
 
 @dataclass(frozen=True)
+class CostChart:
+    """Error against one cost, of which `unknown` runs have no count and so are not in the chart."""
+
+    unit: str
+    unknown: int
+    figure: Figure
+
+
+@dataclass(frozen=True)
 class Gallery:
     """The worst images of one run."""
 
@@ -81,7 +91,7 @@ class Section:
     findings: tuple[str, ...]
     rows: tuple[tables.Row, ...]
     compared: Figure | None
-    costs: tuple[tuple[str, Figure], ...]
+    costs: tuple[CostChart, ...]
     curves: tuple[Titled, ...]
     classes: Figure | None
     confusion: Titled | None
@@ -94,6 +104,7 @@ def section(suite: Suite) -> Section:
     """Everything the page says about `suite`."""
     done = suite.done
     trained = [run for run in done if any(epoch.test_error is not None for epoch in run.epochs)]
+    domain = charts.curve_domain(trained)
     network = best(done, "network")
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
     return Section(
@@ -101,10 +112,10 @@ def section(suite: Suite) -> Section:
         what=_what(done),
         findings=tuple(_findings(done)),
         rows=tuple(tables.rows(run.record for run in done if run.record)),
-        compared=_figure(lambda wide: charts.published_beside_measured(done, wide=wide)) if done else None,
+        compared=_figure(partial(charts.published_beside_measured, done)) if done else None,
         costs=tuple(_costs(done)),
-        curves=tuple(Titled(_title(run), charts.curve(run, charts.curve_domain(trained))) for run in trained),
-        classes=_figure(lambda wide: charts.per_class(done[:CLASS_ROWS], wide=wide)) if done else None,
+        curves=tuple(Titled(_title(run), charts.curve(run, domain)) for run in trained),
+        classes=_figure(partial(charts.per_class, done[:CLASS_ROWS])) if done else None,
         confusion=Titled(_title(network), charts.confusion(network)) if network else None,
         galleries=tuple(Gallery(_title(run), _tiles(run, run.worst)) for run in leaders if run.worst),
         unfinished=tuple(_unfinished(suite)),
@@ -112,8 +123,8 @@ def section(suite: Suite) -> Section:
     )
 
 
-def _figure(draw: Callable[[bool], Markup]) -> Figure:
-    return Figure(wide=draw(True), narrow=draw(False))
+def _figure(draw: Callable[..., Markup]) -> Figure:
+    return Figure(wide=draw(wide=True), narrow=draw(wide=False))
 
 
 def _title(run: Run) -> str:
@@ -143,32 +154,22 @@ def _findings(runs: Sequence[Run]) -> list[str]:
     if len(tests) == 1:
         return findings(runs)
     groups = {
-        test: [run for run in runs if run.record and run.record.data and run.record.data.test == test]
-        for test in tests
+        test: [run for run in runs if run.record and run.record.data and run.record.data.test == test] for test in tests
     }
     return [
-        f"On {test.name} {test.split}: {sentence}"
-        for test, group in groups.items()
-        for sentence in findings(group)
+        f"On {test.name} {test.split}: {sentence}" for test, group in groups.items() for sentence in findings(group)
     ]
 
 
-def _costs(runs: Sequence[Run]) -> list[tuple[str, Figure]]:
+def _costs(runs: Sequence[Run]) -> list[CostChart]:
     """The charts of error against cost; one is left out when fewer than two runs know that cost."""
-    readers: dict[str, Callable[[Record], int | None]] = {
-        "parameters": lambda record: record.cost.params if record.cost else None,
-        "multiply-adds": lambda record: record.cost.macs if record.cost else None,
-    }
-    figures = []
-    for unit, cost in readers.items():
-        known = [run for run in runs if run.record and cost(run.record)]
+    drawn = []
+    for cost, unit in charts.COSTS.items():
+        known = [run for run in runs if charts.cost_of(run, cost)]
         if len(known) > 1:
-
-            def draw(wide: bool, known: Sequence[Run] = known, unit: str = unit) -> Markup:
-                return charts.error_against(known, readers[unit], unit, wide=wide)
-
-            figures.append((f"{unit} ({len(known)} of {len(runs)} methods have a count)", _figure(draw)))
-    return figures
+            figure = _figure(partial(charts.error_against, known, cost))
+            drawn.append(CostChart(unit, len(runs) - len(known), figure))
+    return drawn
 
 
 def _tiles(run: Run, sheet: Path) -> tuple[Tile, ...]:
@@ -186,9 +187,7 @@ def _tiles(run: Run, sheet: Path) -> tuple[Tile, ...]:
                 uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
                 tiles.append(Tile(uri, data.classes[bad.label], data.classes[bad.predicted]))
     except OSError as error:
-        raise ConvbenchError(
-            f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}"
-        ) from None
+        raise ConvbenchError(f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}") from None
     return tuple(tiles)
 
 

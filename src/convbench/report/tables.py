@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from convbench.report.records import Record, Result
 
 UNKNOWN = "–"
 FIGURE_SPACE = "\u2007"  # as wide as a digit: keeps the decimal points of 12.0 and 0.95 in one column
+WHOLE_WIDTH = 125  # characters that the table with all its columns takes
 STYLE = {"within": "green", "better": "cyan", "worse": "red", None: "dim"}
 
 
@@ -44,20 +46,24 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def print_table(records: Iterable[Record], console: Console | None = None) -> None:
-    """Print the result table to the terminal, and below it one line for each run that has no result."""
+    """Print the result table, without the costs on a narrow terminal, and one line for each run without a result."""
     records, console = list(records), console or Console()
+    if not console.is_terminal and console.file is sys.stdout:
+        console.width = WHOLE_WIDTH  # a file or a pipe has no width of its own
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("method", overflow="fold")
     for heading in ("published %", "measured %", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict")
-    for heading in ("n", "params", "multiply-adds", "train"):
+    costs = ("n", "params", "multiply-adds", "train") if console.width >= WHOLE_WIDTH else ()
+    for heading in costs:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows(records):
         judged = Text(row.verdict or UNKNOWN, STYLE[row.verdict])
         figures = (row.published, row.measured, row.interval)
+        cost = (row.n, row.params, row.macs, row.train_time)[: len(costs)]
         # Text, not str: a title with square brackets is not markup.
-        table.add_row(Text(row.title), *figures, judged, row.n, row.params, row.macs, row.train_time)
+        table.add_row(Text(row.title), *figures, judged, *cost)
     console.print(table)
     for record in records:
         if record.status != "done":
@@ -68,7 +74,7 @@ def duration(seconds: float | None) -> str:
     """Seconds for people: 0.42 s, 8.3 s, 4 min 10 s, 2 h 05 min."""
     if seconds is None:
         return UNKNOWN
-    if seconds < 60:
+    if seconds < 59.95:  # from there on it would read 60.0 s
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -76,9 +76,7 @@ RIVALS = {
     "linear_deslant": RivalSpec(
         "[deslant] Linear", "the same on deslanted 20x20 images", "linear.Linear", prepared=DESLANTED_20
     ),
-    "pairwise_linear": RivalSpec(
-        "Pairwise", "a linear unit for every two classes; they vote", "linear.PairwiseLinear"
-    ),
+    "pairwise_linear": RivalSpec("Pairwise", "a linear unit for every two classes; they vote", "linear.PairwiseLinear"),
     "knn": RivalSpec("K-NN Euclidean", "three nearest neighbours, exact", "neighbours.NearestNeighbours"),
     "knn_deslant": RivalSpec(
         "[deslant] K-NN Euclidean",

@@ -38,9 +38,7 @@ class RadialBasis:
         vectors, goal = flat(x), targets(y)
         groups = [vectors[y == label] for label in range(goal.shape[1])]
         share = max(1, self.centres // len(groups))
-        found = [
-            KMeans(min(share, len(group)), n_init=1, random_state=self.seed).fit(group) for group in groups
-        ]
+        found = [KMeans(min(share, len(group)), n_init=1, random_state=self.seed).fit(group) for group in groups]
         self.units: Floats = np.vstack([kmeans.cluster_centers_ for kmeans in found])
         scatter = sum(float(group.var(axis=0).sum()) * len(group) for group in groups) / len(vectors)
         self.spread = self.width * (scatter or 1.0)

@@ -99,9 +99,7 @@ class _Floats:
         # A sum of d products errs by at most d roundings of |q| |p|, in whatever order it is added up
         # (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); four more for the square
         # and the rest.
-        error = (
-            (queries.shape[1] + 4) * ROUNDING * (queries.double().norm(dim=1) + self.largest_norm).square()
-        )
+        error = (queries.shape[1] + 4) * ROUNDING * (queries.double().norm(dim=1) + self.largest_norm).square()
         return relative, 2 * error
 
     def distances(self, queries: Tensor, indices: Tensor, relative: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ machines", Machine Learning 2002. On MNIST C hardly matters, as the training pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Self
 
@@ -77,11 +77,11 @@ class PolynomialSvm:
             copies = [shifted(originals, down, right) for down, right in SHIFTS]
             images = np.concatenate((originals, *copies))
             _, self.machine = self._solve(images, np.tile(labels, 1 + len(copies)))
-        if self.vectors is not None and self.vectors < len(self.machine.vectors):
-            vectors, weights = reduced_set(
-                self.machine.vectors, self.machine.weights, self.degree, self.offset, self.vectors, self.seed
-            )
-            self.machine = replace(self.machine, vectors=vectors, weights=weights)
+        machine = self.machine
+        if self.vectors is not None and self.vectors < len(machine.vectors):
+            outputs = torch.from_numpy(machine.outputs(machine.vectors.numpy()))
+            made = reduced_set(machine.vectors, outputs, self.degree, self.offset, self.vectors, self.seed)
+            self.machine = Machine(*made, self.degree, self.offset)
         return self
 
     def _solve(self, x: Floats, y: Labels) -> tuple[Labels, Machine]:
@@ -122,9 +122,7 @@ class PolynomialSvm:
 def unit_length(x: Floats) -> Doubles:
     """(n, ...) to float64 (n, d) of length one; a blank pattern stays zero."""
     vectors = flat(x).astype(np.float64)
-    unit: Doubles = vectors / np.maximum(
-        np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny
-    )
+    unit: Doubles = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     return unit
 
 

@@ -2,8 +2,8 @@
 
 LeCun, Bottou, Bengio & Haffner 1998, appendix C: every parameter has its own step, lr / (mu + h), where h is the
 diagonal of the Gauss-Newton approximation to the loss's second derivative, estimated on a few hundred images before
-each pass and then frozen. Where connections share a weight, h is the sum over the connections (equation 30's cross terms
-dropped), as the appendix has it.
+each pass and then frozen. Where connections share a weight, h is the sum over the connections (the cross terms of
+equation 30 dropped), as the appendix has it.
 """
 
 from __future__ import annotations
@@ -92,11 +92,15 @@ def gauss_newton_diagonal(
 
 
 def _is_elementwise(layer: nn.Module, x: Tensor) -> bool:
-    """Whether each output of `layer` follows from the input at its own place alone; asked of the layer, at `x`."""
+    """Whether each output of `layer` follows from the input at its own place alone; asked of the layer.
+
+    It is asked around 0 and not at `x`, whose values may lie where the layer is flat.
+    """
     if next(layer.parameters(), None) is not None:
         return False
-    changed = x[:1].clone()
-    changed.view(-1)[0] += 0.25
+    zero = torch.zeros_like(x[:1])
+    changed = zero.clone()
+    changed.view(-1)[0] = 0.25
     with torch.no_grad():
-        y, z = layer(x[:1]), layer(changed)
-    return y.shape == changed.shape and torch.equal(y != z, x[:1] != changed)
+        y, z = layer(zero), layer(changed)
+    return y.shape == changed.shape and torch.equal(y != z, zero != changed)
