@@ -179,13 +179,14 @@ def load_state(
     """
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
+        begun_with, history = state["recipe"], [Metrics(**one) for one in state["history"]]
     except Exception as error:  # torch.load raises many types for a damaged file; all mean the same here
         raise ConvbenchError(
-            f"{path} is not a training state: {str(error).splitlines()[0]}; start without --resume"
+            f"{path} is not a training state: {str(error).partition(chr(10))[0]}; start without --resume"
         ) from error
-    if state["recipe"] != json.dumps(recipe.to_dict(), sort_keys=True):
+    if begun_with != json.dumps(recipe.to_dict(), sort_keys=True):
         raise RequestError(f"{path} belongs to another recipe: resume with the settings it was begun with")
     net.load_state_dict(state["net"])
     optimiser.load_state_dict(state["optimiser"])
     order.set_state(state["order"])
-    return [Metrics(**one) for one in state["history"]]
+    return history
