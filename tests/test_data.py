@@ -89,9 +89,7 @@ def test_digits_are_scikit_learns_own_and_split_by_class() -> None:
 
     images, labels = torch.cat((train.images, test.images)), torch.cat((train.labels, test.labels))
     as_stored = np.round(images[:, 0].numpy() / 255 * 16)
-    assert tally(as_stored.astype(np.uint8), labels.numpy()) == tally(
-        bunch.images.astype(np.uint8), bunch.target
-    )
+    assert tally(as_stored.astype(np.uint8), labels.numpy()) == tally(bunch.images.astype(np.uint8), bunch.target)
     # By hand: zeros lie at 0, 10, 20, 30, 36, 48, ...; every third of them is for testing.
     assert bunch.target[[0, 10, 20, 30, 36, 48]].sum() == 0
     zeros = test.images[test.labels == 0][:2, 0].double() / 255 * 16
@@ -117,9 +115,7 @@ def test_named_data_sets_equal_torchvisions(name: str, peer: str, split: str, re
 
 
 @pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="no dataset-fashion-mnist")
-def test_fashion_mnist_is_found_in_the_systems_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_fashion_mnist_is_found_in_the_systems_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     system = Path("/usr/share/datasets")
     monkeypatch.setattr(datasets_module, "SYSTEM_FOLDER", system)
     test = open_dataset("fashion-mnist", "test", download=False)
@@ -166,9 +162,7 @@ def test_folders_are_searched_in_order(folder: Path, tmp_path: Path, monkeypatch
         opened = open_dataset("mnist", "train", data_dir=homes[0], download=False)
         assert opened.source == str(home / "MNIST/raw")
         (home / "MNIST/raw/train-labels-idx1-ubyte").unlink()
-    complaint(
-        "`convbench data mnist`", error=RequestError, name_or_path="mnist", split="train", download=False
-    )
+    complaint("`convbench data mnist`", error=RequestError, name_or_path="mnist", split="train", download=False)
 
 
 def test_opening_imports_neither_torchvision_nor_scikit_learn() -> None:
@@ -180,9 +174,7 @@ def test_opening_imports_neither_torchvision_nor_scikit_learn() -> None:
 
 
 @pytest.mark.usefixtures("tiny_mnist")
-def test_a_download_ends_up_in_the_cache(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_download_ends_up_in_the_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mirror(root: str, *, download: bool) -> None:
         assert download
         raw = Path(root) / "MNIST/raw"
@@ -241,9 +233,7 @@ def test_bad_requests(name: str, split: str, expected: str) -> None:
 def test_missing_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     complaint(str(gone), error=RequestError, name_or_path=gone, split="test")
-    complaint(
-        str(gone), "found nothing", error=RequestError, name_or_path="mnist", split="test", data_dir=gone
-    )
+    complaint(str(gone), "found nothing", error=RequestError, name_or_path="mnist", split="test", data_dir=gone)
     monkeypatch.setenv("CONVBENCH_DATA", str(gone))
     complaint("CONVBENCH_DATA", str(gone), error=RequestError, name_or_path="mnist", split="test")
 

@@ -90,9 +90,7 @@ def test_preprocessing_deslants() -> None:
 # Distortion
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 28, 28), (3, 1, 32, 32), (600, 1, 8, 8), (2, 3, 20, 33), (0, 1, 8, 8)]
-)
+@pytest.mark.parametrize("shape", [(1, 1, 28, 28), (3, 1, 32, 32), (600, 1, 8, 8), (2, 3, 20, 33), (0, 1, 8, 8)])
 def test_no_distortion_is_exact(shape: tuple[int, ...]) -> None:
     images = torch.rand(shape, generator=seeded())
     assert torch.equal(STILL(images, seeded()), images)
@@ -132,9 +130,7 @@ def spread(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ("which", "wider", "taller"),
     [("scale", 1.25, 1.25), ("squeeze", 1.25, 1 / 1.25), ("-squeeze", 1 / 1.25, 1.25)],
 )
-def test_scaling_and_squeezing(
-    which: str, wider: float, taller: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scaling_and_squeezing(which: str, wider: float, taller: float, monkeypatch: pytest.MonkeyPatch) -> None:
     images = blobs(8, size=64)
     name, sign = which.lstrip("-"), -1 if which[0] == "-" else 1
     fixed(monkeypatch, 0, 0, sign, sign, 0, 0)
@@ -182,18 +178,14 @@ def test_ranges_are_used_whole_and_kept() -> None:
     assert abs(torch.stack((rows, columns)).corrcoef()[0, 1]) < 0.05
 
 
-@pytest.mark.parametrize(
-    "distortion", [Distortion(), Distortion(rotate=10, elastic_alpha=34, elastic_sigma=4)]
-)
+@pytest.mark.parametrize("distortion", [Distortion(), Distortion(rotate=10, elastic_alpha=34, elastic_sigma=4)])
 def test_the_seed_decides(distortion: Distortion) -> None:
     images = blobs(700)
     once = distortion(images, seeded(1))
     assert once.shape == images.shape
     assert torch.equal(once, distortion(images, seeded(1)))
     assert not torch.equal(once, distortion(images, seeded(2)))
-    assert not torch.equal(
-        once[0], distortion(images[:1].expand(2, -1, -1, -1), seeded(1))[1]
-    )  # each its own
+    assert not torch.equal(once[0], distortion(images[:1].expand(2, -1, -1, -1), seeded(1))[1])  # each its own
     assert 0 <= once.min() <= once.max() <= images.max()
 
 
@@ -204,9 +196,7 @@ def test_elastic_fields_are_smoothed_noise() -> None:
     expected = 34 * ndimage.gaussian_filter(noise[0].numpy(), (0, 4, 4), mode="constant", truncate=7)
     torch.testing.assert_close(field[0], torch.from_numpy(expected), atol=1e-4, rtol=0)
     # Smoothing divides the spread of uniform noise, 1 / sqrt(3), by 2 sigma sqrt(pi) where the edge is far.
-    assert field[:, :, 14, 14].std().item() == pytest.approx(
-        34 / math.sqrt(3) / (8 * math.sqrt(math.pi)), rel=0.1
-    )
+    assert field[:, :, 14, 14].std().item() == pytest.approx(34 / math.sqrt(3) / (8 * math.sqrt(math.pi)), rel=0.1)
 
 
 def test_elastic_distortion_moves_pixels_by_its_field() -> None:

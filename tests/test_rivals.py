@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 
 from convbench.data import Dataset, Preprocessing, open_dataset
 from convbench.errors import RequestError
-from convbench.rivals import RIVALS, build_rival, reduced_set
+from convbench.rivals import RIVALS, build_rival, reduced_set, svm
 from convbench.rivals.linear import AMPLITUDE, SLOPE, Linear, PairwiseLinear
 from convbench.rivals.local import LocalLearning
 from convbench.rivals.method import Floats, Labels, pair_scores, targets
@@ -290,7 +290,11 @@ def test_images_that_are_stored_are_recognised(train: Dataset) -> None:
 # --- support vector machines
 
 
-def test_svm_is_scikit_learns(train: Dataset, test: Dataset) -> None:
+@pytest.mark.parametrize("largest_matrix", [svm.LARGEST_MATRIX, 0])
+def test_svm_is_scikit_learns(
+    largest_matrix: int, train: Dataset, test: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svm, "LARGEST_MATRIX", largest_matrix)
     (x, y), (unseen, _) = arrays(train), arrays(test)
     for classes, sign in (
         (10, 1),

@@ -42,12 +42,8 @@ def models(as_json: Json = False) -> None:
 @app.command()
 def cost(
     network: Annotated[str, typer.Argument(help="A network's name; `convbench models` lists them.")],
-    image_size: Annotated[
-        int | None, typer.Option(help="Rows and columns of the image; default as published.")
-    ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option(help="Channels of the image; default as published.")
-    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the image; default as published.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the image; default as published.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Outputs; default as published.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -55,9 +51,7 @@ def cost(
     from convbench.models import published_input
     from convbench.report.listings import print_cost
 
-    channels, height, _ = published_input(
-        network
-    )  # before torch is loaded for longer than a wrong name deserves
+    channels, height, _ = published_input(network)  # before torch is loaded for longer than a wrong name deserves
     from convbench.bench.cost import cost as count
 
     side = image_size or height
@@ -70,9 +64,7 @@ def cost(
 
 @app.command()
 def data(
-    name: Annotated[
-        str | None, typer.Argument(help="A data set's name or folder; none lists the known ones.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="A data set's name or folder; none lists the known ones.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -168,23 +160,15 @@ def run(
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
     if as_json:
-        print(
-            json.dumps(
-                [{"name": one.name, "status": one.status, "error": one.error} for one in outcomes], indent=1
-            )
-        )
+        print(json.dumps([{"name": one.name, "status": one.status, "error": one.error} for one in outcomes], indent=1))
     failed = [one for one in outcomes if one.status == "failed"]
     if failed:
-        raise ConvbenchError(
-            f"{len(failed)} of {len(outcomes)} runs failed: {', '.join(one.name for one in failed)}"
-        )
+        raise ConvbenchError(f"{len(failed)} of {len(outcomes)} runs failed: {', '.join(one.name for one in failed)}")
 
 
 @app.command()
 def report(
-    suites: Annotated[
-        list[str] | None, typer.Argument(help="Suites to show; default all in the runs' folder.")
-    ] = None,
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites to show; default all in the runs' folder.")] = None,
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="The folder that index.html is written to.")] = Path("report"),
 ) -> None:

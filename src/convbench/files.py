@@ -24,9 +24,7 @@ def write_whole(path: Path, content: bytes) -> None:
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise ConvbenchError(
-            f"cannot write {path}: {error.strerror}; what was there before is kept"
-        ) from error
+        raise ConvbenchError(f"cannot write {path}: {error.strerror}; what was there before is kept") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -39,11 +37,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(
-            f"cannot make the folder {path}: {error.strerror}; name one that can be written"
-        ) from error
+        raise RequestError(f"cannot make the folder {path}: {error.strerror}; name one that can be written") from error
     if not os.access(path, os.W_OK):
-        raise RequestError(
-            f"cannot write into the folder {path}: permission denied; name one that can be written"
-        )
+        raise RequestError(f"cannot write into the folder {path}: permission denied; name one that can be written")
     return path

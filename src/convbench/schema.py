@@ -20,9 +20,7 @@ def read_toml(name_or_path: str | Path, kind: str) -> tuple[str, dict[str, Any]]
     path = Path(name_or_path)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise RequestError(
-                f"no file {path}: expected a TOML file of {kind}, or one of {', '.join(packaged(kind))}"
-            )
+            raise RequestError(f"no file {path}: expected a TOML file of {kind}, or one of {', '.join(packaged(kind))}")
         text = path.read_text()
     else:
         if str(name_or_path) not in packaged(kind):
@@ -53,9 +51,7 @@ def parse(schema: type[T], content: Mapping[str, Any], where: str) -> T:
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             place = ".".join([where, *parents])
             raise unknown(f"key in {place}", key, _keys(schema, parents)) from None
-        raise RequestError(
-            f"{where}: {'.'.join([*parents, key])}: {first['msg']}, found {first['input']!r}"
-        ) from None
+        raise RequestError(f"{where}: {'.'.join([*parents, key])}: {first['msg']}, found {first['input']!r}") from None
 
 
 def _keys(schema: Any, parents: list[str]) -> list[str]:

@@ -26,9 +26,7 @@ def cost(
     """
     if isinstance(net, nn.Module):
         if input_shape is None:
-            raise RequestError(
-                "cost of a module needs input_shape=(channels, height, width), such as (1, 28, 28)"
-            )
+            raise RequestError("cost of a module needs input_shape=(channels, height, width), such as (1, 28, 28)")
         return trace(net, input_shape)
     if input_shape is None:
         input_shape = published_input(net)

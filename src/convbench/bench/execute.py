@@ -146,9 +146,7 @@ def train_network(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, s
     save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(net, input_shape(recipe.preprocessing, train))
     seconds = sum(epoch.seconds for epoch in history)
-    return Trained(
-        TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds
-    )
+    return Trained(TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds)
 
 
 def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
@@ -159,9 +157,7 @@ def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, s
         save_weights(net, folder / f"net{number}" / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(nets[0], input_shape(recipe.preprocessing, train))
     seconds = sum(epoch.seconds for epoch in history)
-    return Trained(
-        Ensemble(nets, recipe.preprocessing), recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds
-    )
+    return Trained(Ensemble(nets, recipe.preprocessing), recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds)
 
 
 def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: int) -> Trained:
@@ -169,15 +165,11 @@ def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: 
     from convbench.rivals import build_rival
 
     assert run.rival is not None
-    preprocessing = (
-        parse(Preprocessing, run.preprocessing, f"{run.name}.preprocessing") if run.preprocessing else None
-    )
+    preprocessing = parse(Preprocessing, run.preprocessing, f"{run.name}.preprocessing") if run.preprocessing else None
     features, extra = None, (0, 0)
     if run.features is not None:
         features, preprocessing, extra = features_of(suite, run, train, folder.parent)
-    rival: Rival = build_rival(
-        run.rival, preprocessing=preprocessing, seed=seed, features=features, **run.arguments
-    )
+    rival: Rival = build_rival(run.rival, preprocessing=preprocessing, seed=seed, features=features, **run.arguments)
     began = time.perf_counter()
     rival.fit(train)
     seconds = time.perf_counter() - began
@@ -208,14 +200,10 @@ def build_for(recipe: Recipe, dataset: Dataset, seed: int) -> nn.Module:
     """The recipe's network for the data's classes, channels and (preprocessed) size; the caller's RNG is left alone."""
     channels, height, width = input_shape(recipe.preprocessing, dataset)
     if height != width:
-        raise RequestError(
-            f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size"
-        )
+        raise RequestError(f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build(
-            recipe.network, num_classes=len(dataset.classes), in_channels=channels, image_size=height
-        )
+        return build(recipe.network, num_classes=len(dataset.classes), in_channels=channels, image_size=height)
 
 
 def input_shape(preprocessing: Preprocessing, dataset: Dataset) -> tuple[int, int, int]:

@@ -67,9 +67,7 @@ def run_suite(
         record = RunFolder(root / run.name).read_record()
         if record is not None and record["status"] == "done":
             if record["spec"] != plain(run) or record["seed"] != seed:
-                raise RequestError(
-                    f"{root / run.name} was run with other settings: take another --out, or delete it"
-                )
+                raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
             outcomes[run.name] = Outcome(run.name, "kept", record)
         else:
             todo.append(run)

@@ -34,7 +34,7 @@ class RunFolder:
         """The record, None before the run's end; ConvbenchError for one that is not JSON."""
         try:
             record: dict[str, Any] = json.loads(self.record_path.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ConvbenchError(
@@ -89,9 +89,7 @@ def current_commit() -> str | None:
     here = Path(__file__).parent
     git = ["git", "-C", str(here)]
     try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        )
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--", str(here.parent)], capture_output=True, check=True
         )

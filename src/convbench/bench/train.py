@@ -58,9 +58,7 @@ def train(
     if folder.read_record() is not None:
         raise RequestError(f"{out} holds a finished run: take another --out, or delete it")
     if begun and not resume:
-        raise RequestError(
-            f"{out} holds an unfinished training: --resume goes on with it, or take another --out"
-        )
+        raise RequestError(f"{out} holds an unfinished training: --resume goes on with it, or take another --out")
     if resume and not begun:
         raise RequestError(f"{out} holds no unfinished training: leave --resume out to begin one")
     name = chosen.network if isinstance(recipe, Recipe) else str(recipe)

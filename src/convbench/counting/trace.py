@@ -124,9 +124,7 @@ def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
     Raises RequestError where the network cannot read that shape.
     """
     x = torch.empty(1, *input_shape, device="meta")
-    tensors = {
-        k: torch.empty_like(v, device="meta") for k, v in (*net.named_parameters(), *net.named_buffers())
-    }
+    tensors = {k: torch.empty_like(v, device="meta") for k, v in (*net.named_parameters(), *net.named_buffers())}
     try:
         with evaluation_mode(net), _Counter(net) as counter, torch.no_grad():
             functional_call(net, tensors, (x,))
@@ -135,9 +133,7 @@ def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
             f"{name or type(net).__name__} cannot read images of shape {input_shape}: {error}"
         ) from error
     counter.add_rows_of_the_rest()
-    result = Cost(
-        name or type(net).__name__, input_shape, tuple(counter.rows), tuple(sorted(counter.unknown))
-    )
+    result = Cost(name or type(net).__name__, input_shape, tuple(counter.rows), tuple(sorted(counter.unknown)))
     assert result.params == sum(p.numel() for p in net.parameters())
     return result
 

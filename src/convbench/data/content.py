@@ -36,9 +36,7 @@ def read_content(path: Path) -> bytearray:
     try:
         return bytearray(gzip.decompress(packed))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ConvbenchError(
-            f"{path}: expected a whole gzip file, found a corrupt or cut one ({error})"
-        ) from error
+        raise ConvbenchError(f"{path}: expected a whole gzip file, found a corrupt or cut one ({error})") from error
 
 
 def verify(path: Path, content: bytearray, md5: str) -> None:
@@ -49,6 +47,5 @@ def verify(path: Path, content: bytearray, md5: str) -> None:
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise ConvbenchError(
-            f"{path}: expected the official content with md5 {md5}, found md5 {found}; "
-            "delete this file and get it anew"
+            f"{path}: expected the official content with md5 {md5}, found md5 {found}; delete this file and get it anew"
         )

@@ -144,8 +144,7 @@ def _open_folder(folder: Path, split: str) -> Dataset:
     idx_files = locate(folder, tables) or locate(folder / "MNIST/raw", tables)
     if batch_files and idx_files:
         raise RequestError(
-            f"{folder}: expected one data set, found two; nearest are {batch_files[0].parent} and "
-            f"{idx_files[0].parent}"
+            f"{folder}: expected one data set, found two; nearest are {batch_files[0].parent} and {idx_files[0].parent}"
         )
     if batch_files:
         images, labels = read_batches(batch_files, md5s)

@@ -39,9 +39,7 @@ def read_idx(path: Path, dimensions: int, md5: str | None = None) -> Tensor:
             f"found {content[:4].hex() or 'an empty file'}"
         )
     if len(content) < header:
-        raise ConvbenchError(
-            f"{path}: expected an IDX header of {header} bytes, found only {len(content)} bytes"
-        )
+        raise ConvbenchError(f"{path}: expected an IDX header of {header} bytes, found only {len(content)} bytes")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     sizes = " x ".join(map(str, shape))
     if 0 in shape:

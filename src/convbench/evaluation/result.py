@@ -117,9 +117,7 @@ def result_from_scores(scores: Tensor, labels: Tensor, classes: tuple[str, ...],
             f"the scores have {k} classes, the data set {len(classes)}: evaluate on the data it was made for"
         )
     if bool(scores.isnan().any()):
-        raise RequestError(
-            f"{int(scores.isnan().any(dim=1).sum())} of {n} images have scores that are not numbers"
-        )
+        raise RequestError(f"{int(scores.isnan().any(dim=1).sum())} of {n} images have scores that are not numbers")
     largest = torch.finfo(scores.dtype).max / 2  # margins stay numbers
     scores = scores.clamp(-largest, largest)
     answers = scores.argmax(dim=1)
@@ -146,9 +144,7 @@ def result_from_scores(scores: Tensor, labels: Tensor, classes: tuple[str, ...],
     )
 
 
-def evaluate(
-    classifier: Scorer | nn.Module, dataset: Dataset, *, preprocessing: Preprocessing | None = None
-) -> Result:
+def evaluate(classifier: Scorer | nn.Module, dataset: Dataset, *, preprocessing: Preprocessing | None = None) -> Result:
     """Score every image of `dataset` and say how it went.
 
     Args:

@@ -160,7 +160,7 @@ class LeNet(nn.Sequential):
         super().__init__()
         if codes and not 2 <= num_classes <= len(DIGIT_CODES):
             raise RequestError(
-                f"lenet5 has codes for {len(DIGIT_CODES)} classes, found num_classes={num_classes}: nearest is lenet5_relu"
+                f"lenet5 has codes for {len(DIGIT_CODES)} classes, found num_classes={num_classes}: take lenet5_relu"
             )
         self.c1 = nn.Conv2d(in_channels, maps[0], 5)
         self.c1_squash = ScaledTanh()

@@ -51,9 +51,7 @@ def build(
     for key, value in asked.items():
         if value is not None and value < 1:
             raise RequestError(f"{name}: {key} must be 1 or more, found {value}")
-    built: nn.Module = network(
-        **arguments | {key: value for key, value in asked.items() if value is not None}
-    )
+    built: nn.Module = network(**arguments | {key: value for key, value in asked.items() if value is not None})
     return built
 
 
@@ -64,9 +62,7 @@ def published_input(name: str) -> tuple[int, int, int]:
     (1, 32, 32)
     """
     network, arguments = variant(name)
-    defaults = {
-        key: value.default for key, value in inspect.signature(network).parameters.items()
-    } | arguments
+    defaults = {key: value.default for key, value in inspect.signature(network).parameters.items()} | arguments
     return defaults["in_channels"], defaults["image_size"], defaults["image_size"]
 
 

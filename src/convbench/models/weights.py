@@ -50,9 +50,7 @@ def load_weights(net: nn.Module, path: str | Path) -> dict[str, Any]:
         ]
         if differences:
             more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
-            raise RequestError(
-                f"{path} does not fit {type(net).__name__}: {'; '.join(differences[:4])}{more}"
-            )
+            raise RequestError(f"{path} does not fit {type(net).__name__}: {'; '.join(differences[:4])}{more}")
         net.load_state_dict({name: file.get_tensor(name) for name in names})
     return read_metadata(path)
 

@@ -31,8 +31,7 @@ class ExactSearch:
         self._pixels = _are_pixels(vectors)
 
     def __call__(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Of float32 queries (m, d): the k least squared distances, ascending, and whose they are; each (m,
-        k).
+        """Of float32 queries (m, d) the k least squared distances, ascending, and whose they are; both (m, k).
 
         Distances are float64: exact on pixels, elsewhere rounded as float64 rounds a sum of d squares.
         """
@@ -49,7 +48,7 @@ class ExactSearch:
     def _pixel_ruler(self) -> Ruler:
         whole = _whole(self.vectors)
         # _int_mm is a loop, and slow, where the processor has no instruction for it
-        fast = whole.shape[1] <= INTEGER_DIMENSIONS and torch.cpu.get_capabilities().get("avx512_vnni", False)
+        fast = whole.shape[1] <= INTEGER_DIMENSIONS and torch.cpu._is_vnni_supported()
         return _Integers(whole) if fast else _Floats(whole)
 
     @cached_property

@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from sklearn.svm import SVC
@@ -25,6 +26,7 @@ from convbench.rivals.method import Doubles, Floats, Labels, flat, pair_scores
 from convbench.rivals.reduced_set import polynomial, reduced_set
 
 CACHE_MIB = 500  # of the rows of the kernel matrix that libsvm has lately used
+LARGEST_MATRIX = 20_000  # patterns of two classes whose kernels, 5 GB, are computed all at once
 BATCH = 256  # patterns whose kernels with all vectors are held at a time
 SHIFTS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # pixels down and right
 
@@ -90,10 +92,7 @@ class PolynomialSvm:
         weights, bias = np.zeros((len(x), len(pairs))), np.zeros(len(pairs))
         for column, (first, second) in enumerate(track(pairs, "support vectors", len(pairs), "pairs")):
             rows = np.flatnonzero((y == first) | (y == second))
-            own = vectors[rows].float()  # libsvm too keeps kernels in float32
-            # one matrix product is twice as fast as libsvm's kernels one by one
-            kernels = polynomial(own, own, self.degree, self.offset).double().numpy()
-            svc = SVC(C=self.c, kernel="precomputed", cache_size=CACHE_MIB).fit(kernels, y[rows] == first)
+            svc = self._separate(vectors[rows], y[rows] == first)
             weights[rows[svc.support_], column], bias[column] = svc.dual_coef_[0], svc.intercept_[0]
         support = np.flatnonzero(weights.any(axis=1))
         machine = Machine(
@@ -104,6 +103,15 @@ class PolynomialSvm:
             self.offset,
         )
         return support, machine
+
+    def _separate(self, vectors: Tensor, is_first: npt.NDArray[np.bool_]) -> SVC:
+        if len(vectors) > LARGEST_MATRIX:
+            svc = SVC(C=self.c, kernel="poly", degree=self.degree, gamma=1, coef0=self.offset, cache_size=CACHE_MIB)
+            return svc.fit(vectors.numpy(), is_first)
+        # One matrix product is twice as fast as libsvm's kernels one by one; it too keeps them in float32.
+        narrow = vectors.float()
+        kernels = polynomial(narrow, narrow, self.degree, self.offset).double().numpy()
+        return SVC(C=self.c, kernel="precomputed", cache_size=CACHE_MIB).fit(kernels, is_first)
 
     def decision_function(self, x: Floats) -> Floats:
         return pair_scores(self.machine.outputs(unit_length(x)), self.classes)

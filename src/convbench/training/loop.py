@@ -105,8 +105,7 @@ def fit(
             )
             history.append(metrics)
             bar.note(
-                f"epoch {metrics.epoch}, loss {mean_loss:.4f}"
-                + (f", test {metrics.test_error:.2f} %" if test else "")
+                f"epoch {metrics.epoch}, loss {mean_loss:.4f}" + (f", test {metrics.test_error:.2f} %" if test else "")
             )
             if folder is not None:
                 lines = "".join(json.dumps(asdict(one)) + "\n" for one in history)
@@ -122,9 +121,7 @@ def make_optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         case "sdlm":
             return StochasticDiagonalLM(net.parameters(), lr=choice.lr, mu=choice.mu)
         case "adamw":
-            return torch.optim.AdamW(
-                net.parameters(), lr=choice.lr, weight_decay=choice.weight_decay, fused=True
-            )
+            return torch.optim.AdamW(net.parameters(), lr=choice.lr, weight_decay=choice.weight_decay, fused=True)
         case "sgd":
             return torch.optim.SGD(
                 net.parameters(),

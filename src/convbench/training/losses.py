@@ -38,9 +38,7 @@ def make_loss(recipe: Recipe) -> Loss:
     """The loss that `recipe` names, with its constants."""
     match recipe.loss:
         case "cross_entropy":
-            return lambda logits, labels: F.cross_entropy(
-                logits, labels, label_smoothing=recipe.label_smoothing
-            )
+            return lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         case "mse":
             return mse
         case "mle":

@@ -82,13 +82,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.schedule.name == "steps" and sum(epochs for epochs, _ in self.schedule.steps) != self.epochs:
-            raise RequestError(
-                f"schedule.steps must add up to epochs={self.epochs}, found {self.schedule.steps}"
-            )
+            raise RequestError(f"schedule.steps must add up to epochs={self.epochs}, found {self.schedule.steps}")
         if self.schedule.name != "steps" and self.optimiser.lr == 0:
-            raise RequestError(
-                f"optimiser.lr must be above 0 with the schedule {self.schedule.name!r}, found 0"
-            )
+            raise RequestError(f"optimiser.lr must be above 0 with the schedule {self.schedule.name!r}, found 0")
 
     def lr(self, progress: float) -> float:
         """The learning rate after `progress` epochs (fractions count)."""

@@ -37,9 +37,7 @@ class StochasticDiagonalLM(torch.optim.Optimizer):
                 p.addcmul_(p.grad, self.state[p]["rate"], value=-group["lr"])
 
 
-def gauss_newton_diagonal(
-    net: nn.Module, images: Tensor, labels: Tensor, loss: Loss
-) -> dict[nn.Parameter, Tensor]:
+def gauss_newton_diagonal(net: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[nn.Parameter, Tensor]:
     """The diagonal second derivative of the loss for each parameter, mean over the images, by one backward recursion.
 
     Through y = W x the curvature passes with squared weights, c_x = (W^2)^T c_y, and a weight gets c_y x^2; through a
@@ -68,19 +66,19 @@ def gauss_newton_diagonal(
         depth += 1
     tail, end = nn.Sequential(*layers[depth:]), inputs[depth] if depth < len(layers) else x
 
-    def loss_of_one(x: Tensor, label: Tensor) -> Tensor:
-        return loss(tail(x[None]), label[None])
+    def loss_of_one(flat: Tensor, label: Tensor) -> Tensor:
+        return loss(tail(flat.view(1, *end.shape[1:])), label[None])
 
-    second = vmap(jacrev(jacrev(loss_of_one)))(end, labels)
-    c = second.diagonal(dim1=1, dim2=2).clamp(min=0) / len(labels)
+    second = vmap(jacrev(jacrev(loss_of_one)))(end.flatten(1), labels)
+    c = second.diagonal(dim1=1, dim2=2).clamp(min=0).view_as(end) / len(labels)
     curvature: dict[nn.Parameter, Tensor] = {}
     for layer, x in zip(reversed(layers[:depth]), reversed(inputs[:depth]), strict=True):
         parameters = dict(layer.named_parameters())
         if parameters or isinstance(layer, nn.Flatten):
             squared = {name: p.detach().square() for name, p in parameters.items()}
-            at_squared_input = vjp(
-                lambda p, layer=layer, x=x: functional_call(layer, p, (x.square(),)), squared
-            )[1](c)[0]
+            at_squared_input = vjp(lambda p, layer=layer, x=x: functional_call(layer, p, (x.square(),)), squared)[1](c)[
+                0
+            ]
             curvature |= {parameters[name]: at_squared_input[name] for name in parameters}
             c = vjp(lambda x, layer=layer, p=squared: functional_call(layer, p, (x,)), x)[1](c)[0]
         elif _is_elementwise(layer, x):

@@ -1,0 +1,215 @@
+"""The command line: fast to start, JSON for programs, one line for each wrong request."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+TINY = ["--set", "data=digits", "--set", "preprocessing.size=28", "--set", "batch_size=32"]
+
+
+def convbench(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "convbench", *arguments]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The error: a single line, the right exit code, no traceback."""
+    assert done.returncode == code, (done.returncode, done.stderr)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("convbench: ")
+    return lines[0]
+
+
+def test_cost_json_is_the_ledgers() -> None:
+    done = convbench("cost", "lenet5", "--json")
+    counted = json.loads(done.stdout)
+    assert (counted["params"], counted["connections"], counted["macs"]) == (60_000, 340_908, 326_520)
+    assert counted["flops"] == 2 * counted["macs"]
+    rows = {row["name"]: (row["params"], row["connections"]) for row in counted["layers"] if row["connections"]}
+    assert rows == {
+        "c1": (156, 122_304),
+        "s2": (12, 5_880),
+        "c3": (1_516, 151_600),
+        "s4": (32, 2_000),
+        "c5": (48_120, 48_120),
+        "f6": (10_164, 10_164),
+        "output": (0, 840),
+    }
+
+
+def test_cost_on_a_terminal_fits_80_columns_and_shows_the_totals() -> None:
+    done = convbench("cost", "lenet5", COLUMNS="80")
+    assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80
+    assert done.stdout.splitlines()[-1].split() == ["total", "60,000", "340,908", "326,520", "16,298", "65,192"]
+
+
+def test_models_and_data_json() -> None:
+    assert {"lenet1", "lenet4", "lenet5", "lenet5_relu"} <= {
+        m["name"] for m in json.loads(convbench("models", "--json").stdout)
+    }
+    described = json.loads(convbench("data", "digits", "--json").stdout)
+    assert (described["train"]["n"], described["test"]["n"]) == (1201, 596)
+    assert sum(described["train"]["per_class"].values()) == 1201
+
+
+def test_train_evaluate_json(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = convbench("train", "lenet5-relu", *TINY, "--set", "epochs=2", "--out", str(out), "--json")
+    trained = json.loads(done.stdout)["result"]
+    weights = str(out / "weights.safetensors")
+    evaluated = json.loads(
+        convbench("evaluate", "lenet5_relu", "--weights", weights, "--data", "digits", "--json").stdout
+    )
+    assert {"top1_error", "top5_error", "n", "interval", "engine"} <= evaluated.keys()
+    assert evaluated["top1_error"] == trained["top1_error"]
+    assert evaluated["confusion"] == trained["confusion"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cost", "lenet6"), "unknown network 'lenet6': nearest are lenet5, lenet4, lenet1"),
+        (("cost", "lenet5", "--image-size", "12"), "at least 16x16, found 12x12"),
+        (("cost", "lenet5", "--num-classes", "11"), "codes for 10 classes, found num_classes=11"),
+        (("train", "lenet55"), "unknown recipe 'lenet55': nearest"),
+        (
+            ("train", "lenet5-relu", "--set", "optimiser.lrr=1"),
+            "unknown key in lenet5-relu.optimiser 'lrr': nearest is lr",
+        ),
+        (("train", "lenet5-relu", "--set", "epochs=many"), "epochs: Input should be a valid integer"),
+        (("train", "lenet5-relu", "--set", "epochs"), "--set expects key=value"),
+        (("run", "first-lock"), "unknown suite 'first-lock': nearest is first-look"),
+        (("run", "first-look", "--only", "lenet"), "unknown run of first-look 'lenet'"),
+        (("run", "first-look", "--jobs", "-1"), "jobs must be 1 or more"),
+        (("data", "mnistt"), "unknown data set 'mnistt'"),
+        (("data", "/nowhere/at/all"), "/nowhere/at/all"),
+        (("report",), "no runs in runs"),
+        (("evaluate", "lenet5", "--weights", "none.safetensors", "--data", "digits"), "no weights at none.safetensors"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert message in one_line(convbench(*arguments, folder=tmp_path), 2)
+    assert not list(tmp_path.rglob("*.json")), "a wrong request leaves nothing behind"
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = convbench("cost", "lenet6", "--debug")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    convbench("train", "lenet5-relu", *TINY, "--set", "epochs=1", "--out", str(tmp_path / "run"))
+    weights = str(tmp_path / "run/weights.safetensors")
+    line = one_line(convbench("evaluate", "lenet5", "--weights", weights, "--data", "digits"), 2)
+    assert "holds lenet5_relu" in line
+    Path(weights).write_bytes(Path(weights).read_bytes()[:5000])
+    assert "not a whole safetensors file" in one_line(
+        convbench("evaluate", "lenet5_relu", "--weights", weights, "--data", "digits"), 1
+    )
+
+
+def test_an_unwritable_output(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = convbench("train", "lenet5-relu", *TINY, "--out", str(tmp_path / "file/run"))
+    assert "cannot make the folder" in one_line(done, 2)
+    done = convbench("run", "first-look", "--out", str(tmp_path / "file/runs"))
+    assert "cannot make the folder" in one_line(done, 2)
+
+
+def test_sigterm_and_resume(tmp_path: Path) -> None:
+    """Stopped by SIGTERM it says so in a line; --resume ends with the same weights as an undisturbed training."""
+    arguments = ["train", "lenet5-relu", *TINY, "--set", "epochs=12", "--out"]
+    command = [sys.executable, "-m", "convbench", *arguments, str(tmp_path / "stopped")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "stopped/state.pt").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert said.strip().splitlines()[-1].startswith("convbench: interrupted")
+    assert "Traceback" not in said
+    again = convbench(*arguments, str(tmp_path / "stopped"))
+    assert "--resume goes on with it" in one_line(again, 2)
+    assert convbench(*arguments, str(tmp_path / "stopped"), "--resume").returncode == 0
+    assert convbench(*arguments, str(tmp_path / "whole")).returncode == 0
+    stopped, whole = (load_file(tmp_path / name / "weights.safetensors") for name in ("stopped", "whole"))
+    assert stopped.keys() == whole.keys()
+    assert all(bool((stopped[name] == whole[name]).all()) for name in whole)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """A real file system of 320 KiB: room for a first state, none for what follows."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs needs the right to mount: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(full_disk: Path, tmp_path: Path) -> None:
+    """The state (750 KB) does not fit: one line, exit code 1, nothing half-written; with room the command works."""
+    out = full_disk / "run"
+    arguments = ["train", "lenet5-relu", *TINY, "--set", "epochs=2", "--out", str(out)]
+    done = convbench(*arguments)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(full_disk.rglob("*.part"))
+    subprocess.run(["mount", "-o", "remount,size=8m", str(full_disk)], check=True)
+    shutil.rmtree(out)
+    assert convbench(*arguments).returncode == 0
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncate", "t10k-images"),
+        ("corrupt", "t10k-images"),
+        ("remove", "t10k-labels"),
+    ],
+)
+def test_damaged_mnist_is_one_line(tmp_path: Path, real_data: Path, damage: str, message: str) -> None:
+    raw = tmp_path / "MNIST/raw"
+    shutil.copytree(real_data / "MNIST/raw", raw, ignore=shutil.ignore_patterns("*.gz"))
+    images, labels = raw / "t10k-images-idx3-ubyte", raw / "t10k-labels-idx1-ubyte"
+    content = bytearray(images.read_bytes())
+    match damage:
+        case "truncate":
+            images.write_bytes(content[:-100])
+        case "corrupt":
+            content[5000] ^= 255
+            images.write_bytes(content)
+        case "remove":
+            labels.unlink()
+    done = convbench(
+        "data", "mnist", "--data-dir", str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"), CONVBENCH_DATA=""
+    )
+    assert done.returncode in (1, 2)
+    assert message in one_line(done, done.returncode)
+
+
+def test_a_truncated_gz_is_one_line(tmp_path: Path) -> None:
+    whole = gzip.compress(bytes(1000))
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / f"{name}-ubyte.gz").write_bytes(whole[: len(whole) // 2])
+    assert "ubyte.gz" in one_line(convbench("data", str(tmp_path)), 1)
