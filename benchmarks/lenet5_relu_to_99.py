@@ -2,7 +2,7 @@
 
     python benchmarks/lenet5_relu_to_99.py MNIST_FOLDER [--seeds 10 11 12 13 14]
 
-MNIST_FOLDER is what torchvision.datasets.MNIST takes (it holds MNIST/raw). Both train the same nn.Module and take turns,
+MNIST_FOLDER is what torchvision.datasets.MNIST takes (it holds MNIST/raw). Both train the same network and take turns,
 seed by seed. convbench's time is everything from reading the files to the trained network of the recipe `lenet5-relu`,
 its two passes fixed beforehand. The usual way (torchvision's MNIST, transforms image by image, a DataLoader, SGD with
 learning rate 0.02 and momentum 0.9, batches of 64, no compilation) is stopped after the first pass that ends at 99.0 %

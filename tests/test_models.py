@@ -139,7 +139,7 @@ def test_too_small_an_image_is_refused_with_the_smallest_that_works(name: str) -
 
 
 def test_lenet5_has_no_codes_for_more_than_ten_classes() -> None:
-    with pytest.raises(RequestError, match="found num_classes=11: nearest is lenet5_relu"):
+    with pytest.raises(RequestError, match=r"found num_classes=11: .*lenet5_relu"):
         build("lenet5", num_classes=11)
     assert build("lenet5_relu", num_classes=11)(torch.rand(1, 1, 32, 32)).shape == (1, 11)
 

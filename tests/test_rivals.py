@@ -106,6 +106,12 @@ def test_requests_that_are_refused(name: str, arguments: dict[str, object], mess
         build_rival(name, **arguments)
 
 
+def test_arguments_replace_the_tables() -> None:
+    assert build_rival("svm_virtual").method == PolynomialSvm(degree=9, offset=1.0, virtual=True)
+    assert build_rival("svm_virtual", degree=5, seed=2).method == PolynomialSvm(5, 1.0, virtual=True, seed=2)
+    assert build_rival("knn", preprocessing=Preprocessing(pad=1)).preprocessing == Preprocessing(pad=1)
+
+
 def test_features_stand_between_preprocessing_and_method(train: Dataset, test: Dataset) -> None:
     rival = build_rival("knn", k=1, features=lambda images: images.mean(dim=2))  # of columns
     rival.fit(train)
@@ -306,6 +312,15 @@ def test_svm_is_scikit_learns(
         outputs = PolynomialSvm().fit(x[some], y[some]).machine.outputs(unit_length(unseen))
         # both stop at a tolerance of 0.001
         np.testing.assert_allclose(sign * outputs, expected.reshape(outputs.shape), atol=5e-3)
+
+
+def test_shift_moves_by_one_pixel() -> None:
+    image = np.zeros((1, 1, 4, 5), np.float32)
+    image[0, 0, 1, 3] = 1
+    for down, right in svm.SHIFTS:
+        moved = svm.shifted(image, down, right)
+        assert moved.shape == image.shape
+        assert np.argwhere(moved[0, 0]).tolist() == [[1 + down, 3 + right]]
 
 
 def test_scores_of_pairs_are_scikit_learns(train: Dataset, test: Dataset) -> None:

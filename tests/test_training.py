@@ -470,7 +470,7 @@ def test_a_truncated_state_is_one_line(begun: tuple[Recipe, Path], share: float)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [{"other": 1}, [1, 2], 7, {"recipe": "", "history": [{"epoch": 1}]}])
+@pytest.mark.parametrize("value", [{"other": 1}, [1, 2], 7, {"training": "", "history": [{"epoch": 1}]}])
 def test_a_file_of_something_else_is_one_line(begun: tuple[Recipe, Path], value: Any) -> None:
     recipe, path = begun
     torch.save(value, path)
@@ -484,21 +484,28 @@ def test_a_pickle_with_code_executes_nothing(
 ) -> None:
     recipe, path = begun
     harm = tmp_path / "harm"
-    write({"recipe": Harm(harm)}, path)
+    write({"training": Harm(harm)}, path)
     with pytest.raises(ConvbenchError, match=r"state\.pt is not a training state") as caught:
         resume_from(recipe, path)
     assert not harm.exists() and "\n" not in str(caught.value)
 
 
 def test_the_state_of_another_recipe_is_refused(begun: tuple[Recipe, Path]) -> None:
-    with pytest.raises(RequestError, match="belongs to another recipe"):
+    with pytest.raises(RequestError, match="of another recipe, seed or data"):
         resume_from(recipe_with(epochs=2), begun[1])
+
+
+def test_the_state_of_another_seed_is_refused(begun: tuple[Recipe, Path]) -> None:
+    recipe, path = begun
+    with pytest.raises(RequestError, match="of another recipe, seed or data"):
+        fit(build_for(recipe, digits(30), 0), digits(30), recipe, seed=99, folder=path.parent, resume=True)
 
 
 def test_state_holds_all_that_going_on_needs(begun: tuple[Recipe, Path]) -> None:
     recipe, path = begun
     net = build_for(recipe, digits(30), 2)
     optimiser, order = loop.make_optimiser(net, recipe), torch.Generator().manual_seed(77)
-    (metrics,) = load_state(path, recipe, net, optimiser, order)
+    training = torch.load(path, weights_only=True)["training"]
+    (metrics,) = load_state(path, training, net, optimiser, order)
     assert metrics.epoch == 1
     assert optimiser.state and not torch.equal(order.get_state(), torch.Generator().manual_seed(77).get_state())

@@ -66,7 +66,9 @@ def run_suite(
     for run in wanted:
         record = RunFolder(root / run.name).read_record()
         if record is not None and record["status"] == "done":
-            if record["spec"] != plain(run) or record["seed"] != seed:
+            recipe = resolve_recipe(suite, run)
+            now = (plain(asdict(run)), plain(recipe.to_dict()) if recipe else None, seed)
+            if (record["spec"], record["recipe"], record["seed"]) != now:
                 raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
             outcomes[run.name] = Outcome(run.name, "kept", record)
         else:
@@ -90,10 +92,10 @@ def run_suite(
     return [outcomes[run.name] for run in wanted]
 
 
-def plain(run: RunSpec) -> dict[str, Any]:
-    """The run's settings as a record holds them."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(run)))
-    return settings
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a record holds them, after a trip through JSON."""
+    read_back: dict[str, Any] = json.loads(json.dumps(settings))
+    return read_back
 
 
 def do(

@@ -128,7 +128,7 @@ def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
     try:
         with evaluation_mode(net), _Counter(net) as counter, torch.no_grad():
             functional_call(net, tensors, (x,))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise RequestError(
             f"{name or type(net).__name__} cannot read images of shape {input_shape}: {error}"
         ) from error

@@ -30,7 +30,7 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly classified image; `margin` is the right class's score less the answer's, so below 0."""
+    """A wrongly classified image; `margin` is the right class's score less the answer's, so 0 or below."""
 
     index: int
     label: int

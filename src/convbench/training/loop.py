@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from convbench.training.recipe import Recipe, steps_per_epoch
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 
 CHUNK = 10_000  # images distorted at a time
+DAMAGED = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ def fit(
     """
     loss_of, optimiser = make_loss(recipe), make_optimiser(net, recipe)
     order, history = torch.Generator().manual_seed(seed), list[Metrics]()
+    training = json.dumps({"recipe": recipe.to_dict(), "seed": seed, "data": dataset.fingerprint}, sort_keys=True)
     if resume and folder is not None and (folder / "state.pt").exists():
-        history = load_state(folder / "state.pt", recipe, net, optimiser, order)
+        history = load_state(folder / "state.pt", training, net, optimiser, order)
     pixels, labels, n = recipe.preprocessing.geometry(dataset.images), dataset.labels, len(dataset)
     per_epoch = steps_per_epoch(recipe, n)
 
@@ -77,7 +80,7 @@ def fit(
                 optimiser.set_curvature(gauss_newton_diagonal(net, images[sample], labels[sample], loss_of))
             total_loss, wrong, lr = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0.0
             for step, batch in enumerate(torch.randperm(n, generator=order).split(recipe.batch_size)):
-                lr = recipe.lr(epoch + step / per_epoch)
+                lr = recipe.lr(epoch + (step + 0.5) / per_epoch)
                 for group in optimiser.param_groups:
                     group["lr"] = lr
                 logits = net(images[batch].contiguous(memory_format=layout))
@@ -110,7 +113,7 @@ def fit(
             if folder is not None:
                 lines = "".join(json.dumps(asdict(one)) + "\n" for one in history)
                 write_whole(folder / "metrics.jsonl", lines.encode())
-                save_state(folder / "state.pt", recipe, net, optimiser, order, history)
+                save_state(folder / "state.pt", training, net, optimiser, order, history)
     return history
 
 
@@ -148,15 +151,15 @@ def test_error(net: nn.Module, test: Dataset, recipe: Recipe) -> float:
 
 def save_state(
     path: Path,
-    recipe: Recipe,
+    training: str,
     net: nn.Module,
     optimiser: torch.optim.Optimizer,
     order: torch.Generator,
     history: list[Metrics],
 ) -> None:
-    """All that going on needs, written whole."""
+    """All that going on needs, written whole; `training` says what the state belongs to."""
     state = {
-        "recipe": json.dumps(recipe.to_dict(), sort_keys=True),
+        "training": training,
         "net": net.state_dict(),
         "optimiser": optimiser.state_dict(),
         "order": order.get_state(),
@@ -168,21 +171,21 @@ def save_state(
 
 
 def load_state(
-    path: Path, recipe: Recipe, net: nn.Module, optimiser: torch.optim.Optimizer, order: torch.Generator
+    path: Path, training: str, net: nn.Module, optimiser: torch.optim.Optimizer, order: torch.Generator
 ) -> list[Metrics]:
     """Put the saved state back and return the epochs done so far.
 
-    Raises ConvbenchError for a file that is not such a state, RequestError for the state of another recipe.
+    Raises ConvbenchError for a file that is not such a state, RequestError for the state of another training.
     """
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        begun_with, history = state["recipe"], [Metrics(**one) for one in state["history"]]
-    except Exception as error:  # torch.load raises many types for a damaged file; all mean the same here
+        begun_with, history = state["training"], [Metrics(**one) for one in state["history"]]
+    except DAMAGED as error:
         raise ConvbenchError(
             f"{path} is not a training state: {str(error).partition(chr(10))[0]}; start without --resume"
         ) from error
-    if begun_with != json.dumps(recipe.to_dict(), sort_keys=True):
-        raise RequestError(f"{path} belongs to another recipe: resume with the settings it was begun with")
+    if begun_with != training:
+        raise RequestError(f"{path} is of another recipe, seed or data: resume with those it was begun with")
     net.load_state_dict(state["net"])
     optimiser.load_state_dict(state["optimiser"])
     order.set_state(state["order"])

@@ -1,0 +1,76 @@
+"""The documents' figures are the committed records' figures, and those fit the suite as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convbench.bench.execute import resolve_recipe
+from convbench.bench.runner import plain
+from convbench.bench.suite import open_suite, read_claim
+
+DOCS = Path(__file__).parents[1] / "docs"
+RECORDS: dict[str, dict[str, Any]] = {
+    path.parent.name: json.loads(path.read_text()) for path in sorted(DOCS.glob("lecun1998/*/record.json"))
+}
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of the first Markdown table of `text`, without its head."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_every_run_of_the_suite_has_its_record() -> None:
+    _, suite = open_suite("lecun1998")
+    assert {run.name for run in suite.runs} == set(RECORDS)
+    for run in suite.runs:
+        record = RECORDS[run.name]
+        assert record["status"] == "done"
+        assert record["spec"] == plain(asdict(run)), f"{run.name} was recorded with other settings"
+        recipe = resolve_recipe(suite, run)
+        assert record["recipe"] == (plain(recipe.to_dict()) if recipe else None), f"{run.name} had another recipe"
+        assert record["data"]["test"]["n"] == record["result"]["n"] == 10_000
+        if run.claim:
+            assert record["published"] == read_claim("lecun1998", run.claim)
+
+
+def test_the_tables_figures_are_the_records() -> None:
+    rows = table((DOCS / "lecun1998.md").read_text())
+    assert len(rows) == len(RECORDS)
+    by_title = {record["title"]: record for record in RECORDS.values()}
+    for title, published, measured, interval, *_ in rows:
+        record = by_title[title]
+        result, claim = record["result"], record["published"]
+        assert measured == f"{result['top1_error']:.2f}", title
+        assert interval == "{:.2f} to {:.2f}".format(*result["interval"]), title
+        assert published == (f"{claim['error']:g}" if claim else "–"), title
+
+
+def test_every_deviation_is_explained() -> None:
+    """A row whose interval does not meet the published figure has a sentence of its own below the table."""
+    text = (DOCS / "lecun1998.md").read_text()
+    explained = set(re.findall(r"^- \*\*(.+?)\*\*", text, re.M))
+    explained = {title for group in explained for title in group.split("; ")}
+    for record in RECORDS.values():
+        if record["published"] is None:
+            continue
+        low, high = record["result"]["interval"]
+        if not low <= record["published"]["error"] + 0.1 or not record["published"]["error"] - 0.1 <= high:
+            assert record["title"] in explained, record["title"]
+
+
+def test_lenet5_reaches_99_percent() -> None:
+    assert RECORDS["lenet5"]["result"]["top1_error"] <= 1.0
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
