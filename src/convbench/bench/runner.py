@@ -22,6 +22,7 @@ from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite, open_suite
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
+from convbench.progress import progress
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def run_suite(
             outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
             say(describe_outcome(run, outcomes[run.name]))
     else:
-        _run_side_by_side(todo, jobs, arguments, outcomes, say)
+        _run_side_by_side(suite_name, todo, jobs, arguments, outcomes, say)
     return [outcomes[run.name] for run in wanted]
 
 
@@ -134,6 +135,7 @@ def describe_outcome(run: RunSpec, outcome: Outcome) -> str:
 
 
 def _run_side_by_side(
+    suite_name: str,
     todo: list[RunSpec],
     jobs: int,
     arguments: Callable[[RunSpec], tuple[Any, ...]],
@@ -149,24 +151,33 @@ def _run_side_by_side(
             jobs, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(threads,)
         )
     try:
-        while waiting or running:
-            pending = {run.name for run in [*waiting, *running.values()]}
-            ready = [run for run in waiting if run.features is None or run.features.run not in pending]
-            for run in ready[: jobs - len(running)]:
-                waiting.remove(run)
-                make_folder(arguments(run)[3])
-                with _thread_limit(threads):
-                    running[pool.submit(_work, arguments(run))] = run
-                say(f"[{total - len(waiting)}/{total}] {run.title}")
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                run = running.pop(future)
-                outcomes[run.name] = outcome_of(run, future.result)
-                minutes = (time.monotonic() - began) / 60
-                say(f"{describe_outcome(run, outcomes[run.name])}; {minutes:.0f} min so far")
+        with progress(suite_name, len(todo), "runs") as bar:
+            while waiting or running:
+                pending = {run.name for run in [*waiting, *running.values()]}
+                ready = [run for run in waiting if run.features is None or run.features.run not in pending]
+                for run in ready[: jobs - len(running)]:
+                    waiting.remove(run)
+                    make_folder(arguments(run)[3])
+                    with _thread_limit(threads):
+                        running[pool.submit(_work, arguments(run))] = run
+                    say(f"[{total - len(waiting)}/{total}] {run.title}")
+                for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
+                    run = running.pop(future)
+                    outcomes[run.name] = outcome_of(run, future.result)
+                    minutes = (time.monotonic() - began) / 60
+                    say(f"{describe_outcome(run, outcomes[run.name])}; {minutes:.0f} min so far")
+                    bar.advance()
+                bar.note("\n".join(_last_line(arguments(run)[3] / "log.txt") for run in running.values()))
     finally:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()  # at work after an interruption, idle after the end
         pool.shutdown(cancel_futures=True)
+
+
+def _last_line(log: Path) -> str:
+    """How far a run is, as it said itself; nothing before its first line."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return lines[-1].partition(" epoch ")[0] if lines else ""
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ Input: pixels scaled to -0.1 (background) and 1.175 (ink), so that their mean is
 Departures
 - The output is the *negated* squared distance, so that, as everywhere in convbench, the largest score answers.
 - LeNet-1's table of 20 links is recalled, not read; its published totals (2,578 parameters, 98,442 connections) close
-  exactly. Its and LeNet-4's output units are squashed and trained on targets of +-1; the papers do not say more.
+  exactly. Its and LeNet-4's output units are taken as squashed ones; the papers do not say more.
 - LeNet-4 cannot be rebuilt from its text: "about 17,000" parameters, yet 400 values into a layer of 120 units take
   48,120 alone. Kept is what the text names (4, 8, 16, 16 maps, 120 units); C3 takes three inputs a map, which gives
   262,306 connections beside the published 260,000. It has 50,698 parameters.
