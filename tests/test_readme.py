@@ -72,7 +72,7 @@ def test_make_bench_does_what_the_readme_shows(tmp_path: Path) -> None:
     (shown,) = [text for kind, text in BLOCKS if kind == "text"]
 
     def methods(text: str) -> set[str]:
-        return {m.group(1).strip() for m in re.finditer(r"^(\S.*?)\s+–?\s+[\d.]+\s+[\d.]+ – [\d.]+", text, re.M)}
+        return {m.group(1).strip() for m in re.finditer(r"^(\S.*?)\s{2,}–\s+[\d.]+\s+[\d.]+–[\d.]+", text, re.M)}
 
     assert methods(done.stdout) == methods(shown)
     assert len(methods(shown)) == 11
