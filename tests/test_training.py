@@ -276,7 +276,7 @@ def test_packaged_recipes_survive_their_own_record(name: str) -> None:
 
 def test_settings_change_a_named_recipe() -> None:
     recipe = open_recipe("mlp", {"epochs": 2, "optimiser.lr": 0.5, "distortion.shear": 0.0})
-    assert (recipe.epochs, recipe.optimiser.lr, recipe.optimiser.momentum) == (2, 0.5, 0.9)
+    assert (recipe.epochs, recipe.optimiser.lr, recipe.optimiser.name) == (2, 0.5, "adamw")
     assert recipe.distortion is not None and recipe.distortion.shear == 0
     with pytest.raises(RequestError, match=r"'lrr': nearest .*lr"):
         open_recipe("mlp", {"optimiser.lrr": 0.5})

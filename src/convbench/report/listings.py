@@ -117,6 +117,10 @@ def print_result(title: str, result: dict[str, Any]) -> None:
         error = "–" if one["error"] is None else f"{one['error']:.2f}"
         table.add_row(one["name"], f"{one['n']:,}", str(one["errors"]), error)
     Console().print(table)
+    if result["worst"]:
+        names = [one["name"] for one in result["per_class"]]
+        worst = [f"{m['index']} ({names[m['label']]} as {names[m['predicted']]})" for m in result["worst"][:6]]
+        print(f"\nworst images: {', '.join(worst)}")
 
 
 def _table(*headings: str, right: Sequence[int] = (), gap: int = 2) -> Table:

@@ -54,7 +54,8 @@ def fit(
 
     Args:
         net: trained in place
-        seed: of the order and the distortions; the same seed gives the same network, bit for bit, on one machine
+        seed: of the order and the distortions; the same seed gives the same network, bit for bit, on one
+            machine with one number of threads
         test: evaluated after each epoch, for the curve alone: nothing is chosen by it
         folder: where metrics.jsonl and the state (state.pt) are written after each epoch
         resume: go on from the state in `folder`, if there is one; the end is the same as without the stop
