@@ -130,14 +130,15 @@ def test_an_unwritable_output(tmp_path: Path) -> None:
     assert "cannot make the folder" in one_line(done, 2)
 
 
-def test_sigterm_and_resume(tmp_path: Path) -> None:
-    """Stopped by SIGTERM it says so in a line; --resume ends with the same weights as an undisturbed training."""
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed(tmp_path: Path, ending: signal.Signals) -> None:
+    """Stopped by a signal it says so in a line; --resume ends with the same weights as an undisturbed training."""
     arguments = ["train", "lenet5-relu", *TINY, "--set", "epochs=12", "--out"]
     command = [sys.executable, "-m", "convbench", *arguments, str(tmp_path / "stopped")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (tmp_path / "stopped/state.pt").exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(ending)
     _, said = process.communicate()
     assert process.returncode == 1
     assert said.strip().splitlines()[-1].startswith("convbench: interrupted")

@@ -137,6 +137,14 @@ def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     assert "being run by another process" in outcome.error
 
 
+def test_what_a_killed_process_left_half_written_is_cleared(tmp_path: Path) -> None:
+    left = tmp_path / "runs/small/knn/.scores.safetensors.123.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    run_suite(write_suite(tmp_path, KNN), out=tmp_path / "runs")
+    assert not left.exists()
+
+
 def test_a_broken_record_is_said_not_overwritten(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, KNN)
     run_suite(suite, out=tmp_path / "runs")

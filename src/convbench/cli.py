@@ -189,7 +189,8 @@ def main() -> None:
     """The entry point: convbench's own errors are one line and their exit code, unless --debug asks for more."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    signal.signal(signal.SIGTERM, _terminate)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, _terminate)
     try:
         app(arguments, prog_name="convbench")
     except ConvbenchError as error:
@@ -197,7 +198,7 @@ def main() -> None:
             raise
         print(f"convbench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, _Terminated):
+    except _Terminated:
         print(
             "convbench: interrupted; finished epochs and runs are kept, the same command goes on",
             file=sys.stderr,
@@ -206,7 +207,7 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM, so that locks, workers and half-written files are cleaned up on the way out."""
+    """SIGTERM or SIGINT, so that locks, workers and half-written files are cleaned up on the way out."""
 
 
 def _terminate(*_: Any) -> None:

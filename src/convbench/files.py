@@ -10,13 +10,15 @@ from typing import Any
 
 from convbench.errors import ConvbenchError, RequestError
 
+ASIDE = ".part"  # how the names of files end that are being written
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash at any moment, sees the old file or the new one.
 
     Raises ConvbenchError when the disk is full or the folder not writable; the old file is then untouched.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
     try:
         with aside.open("wb") as file:
             file.write(content)

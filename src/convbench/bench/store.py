@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ConvbenchError, RequestError
-from convbench.files import make_folder, write_json
+from convbench.files import ASIDE, make_folder, write_json
 
 PACKAGES = ("convbench", "torch", "numpy", "scikit-learn")
 
@@ -59,6 +59,8 @@ class RunFolder:
                 raise RequestError(
                     f"{self.path} is being run by another process: wait for it, or take another --out"
                 ) from None
+            for left in self.path.rglob(f".*{ASIDE}"):
+                left.unlink()  # by a process that was killed while it wrote
             yield
 
 
