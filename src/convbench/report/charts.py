@@ -138,7 +138,7 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
             color="var(--published)", strokeDash=[3, 3], strokeWidth=1.2
         )
         layers.append(rule.encode(y=alt.Y("error:Q", scale=y_scale)))
-    return _svg(alt.layer(*layers), (132, 96), (28, 6, 6, 20), f"Error per epoch of {run.record.title}")
+    return _svg(alt.layer(*layers), (128, 96), (32, 6, 6, 20), f"Error per epoch of {run.record.title}")
 
 
 def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
