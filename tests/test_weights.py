@@ -198,3 +198,13 @@ def test_json_is_refused_where_it_would_not_be_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))
     assert '"é"' in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_a_file_is_replaced_by_a_new_one_not_written_over(tmp_path: Path) -> None:
+    """Whoever holds the old file goes on seeing it whole, and nothing stays beside the new one."""
+    path, held = tmp_path / "file", tmp_path / "held"
+    write_whole(path, b"old")
+    held.hardlink_to(path)
+    write_whole(path, b"new")
+    assert (held.read_bytes(), path.read_bytes()) == (b"old", b"new")
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["file", "held"]
