@@ -8,6 +8,7 @@ equation 30 dropped), as the appendix has it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -69,7 +70,9 @@ def gauss_newton_diagonal(net: nn.Module, images: Tensor, labels: Tensor, loss: 
     def loss_of_one(flat: Tensor, label: Tensor) -> Tensor:
         return loss(tail(flat.view(1, *end.shape[1:])), label[None])
 
-    second = vmap(jacrev(jacrev(loss_of_one)))(end.flatten(1), labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)  # torch's own use, when vmap is loaded
+        second = vmap(jacrev(jacrev(loss_of_one)))(end.flatten(1), labels)
     c = second.diagonal(dim1=1, dim2=2).clamp(min=0).view_as(end) / len(labels)
     curvature: dict[nn.Parameter, Tensor] = {}
     for layer, x in zip(reversed(layers[:depth]), reversed(inputs[:depth]), strict=True):
