@@ -90,7 +90,7 @@ def test_mnist_is_found_checked_and_described(tmp_path: Path, real_data: Path) -
 
 @pytest.mark.realdata
 def test_a_row_of_lecun1998_on_mnist(tmp_path: Path, real_data: Path) -> None:
-    """The suite's command on one quick row; the whole takes an hour, its records are in docs."""
+    """The suite's command on one quick row; the whole takes long, its records are in docs."""
     line = next(line for line in COMMANDS if line.endswith("run lecun1998"))
     command = [*convbench(line), "--only", "pairwise-linear"]
     done = run(command, tmp_path, CONVBENCH_DATA=str(real_data))

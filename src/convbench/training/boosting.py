@@ -71,7 +71,7 @@ def fit_boosted(
         own = make_folder(folder / f"net{number}")
         chosen = dataset if passes is None else filtered(dataset, recipe, passes, seed + number, number)
         history += fit(net, chosen, recipe, seed=seed + number, test=test, folder=own, resume=resume)
-    return [replace(metrics, epoch=epoch) for epoch, metrics in enumerate(history, start=1)]
+    return history
 
 
 def filtered(
