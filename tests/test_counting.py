@@ -70,7 +70,7 @@ def test_multiply_adds_of_torchvisions_networks_are_torchs(name: str) -> None:
     assert counted.macs == macs_by_torch(net, shape)
     assert counted.params == sum(p.numel() for p in net.parameters())
     assert counted.params == sum(row.params for row in counted.rows)
-    assert "aten.native_batch_norm.default" in counted.unknown, "normalisation multiplies; nobody said by what rule"
+    assert counted.unknown == ()
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,24 @@ def test_layers_that_do_not_run_keep_their_parameters() -> None:
     assert counted.params == sum(p.numel() for p in net.parameters())
     assert (counted.rows[-1].name, counted.rows[-1].params, counted.rows[-1].macs) == ("spare", 9, 0)
     assert counted.macs == macs_by_torch(net, (1, 8, 8))
+
+
+def test_declared_auxiliary_heads_cost_nothing_in_evaluation_and_are_counted_in_training() -> None:
+    net = WithSpareHead()
+    net.auxiliary = ("spare",)
+    counted, training = trace(net, (1, 8, 8)), trace(net, (1, 8, 8), training=True)
+    assert (counted.params, counted.auxiliary_params, counted.macs) == (20 + 9, 9, 18 * 36 + 6)
+    assert "spare" not in [row.name for row in counted.rows]
+    assert counted.to_dict()["auxiliary_params"] == 9
+    assert (training.params, training.auxiliary_params, training.macs) == (20 + 18, 0, 18 * 36 + 12)
+    assert training.connections == counted.connections + 6 + 3
+    assert (training.activations, net.training) == (counted.activations + 3, True)
+
+
+def test_local_response_normalisation_and_global_pooling_need_no_multiply_adds() -> None:
+    counted = trace(nn.Sequential(nn.LocalResponseNorm(5), nn.AdaptiveAvgPool2d(1)), (8, 4, 4))
+    assert (counted.macs, counted.unknown) == (0, ())
+    assert counted.rows[1].connections == 8 * 16
 
 
 def test_operators_without_a_rule_are_named() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convbench.bench.execute import resolve_recipe
-from convbench.bench.runner import plain
+from convbench.bench.runner import plain, recorded_recipe
 from convbench.bench.suite import open_suite, read_claim
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -33,8 +33,7 @@ def test_every_run_of_the_suite_has_its_record() -> None:
         record = RECORDS[run.name]
         assert record["status"] == "done"
         assert record["spec"] == plain(asdict(run)), f"{run.name} was recorded with other settings"
-        recipe = resolve_recipe(suite, run)
-        assert record["recipe"] == (plain(recipe.to_dict()) if recipe else None), f"{run.name} had another recipe"
+        assert recorded_recipe(record) == resolve_recipe(suite, run), f"{run.name} had another recipe"
         assert record["data"]["test"]["n"] == record["result"]["n"] == 10_000
         if run.claim:
             assert record["published"] == read_claim("lecun1998", run.claim)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convbench.activations import features as features
     from convbench.bench.cost import cost as cost
     from convbench.bench.runner import run_suite as run_suite
     from convbench.bench.train import Run as Run
@@ -38,6 +39,7 @@ _HOME = {
     "Dataset": "convbench.data",
     "Distortion": "convbench.data",
     "evaluate": "convbench.evaluation",
+    "features": "convbench.activations",
     "load_weights": "convbench.models.weights",
     "open_dataset": "convbench.data",
     "open_recipe": "convbench.training.recipe",

@@ -23,6 +23,7 @@ from convbench.bench.suite import RunSpec, Suite, open_suite
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
+from convbench.training.recipe import Recipe, parse_recipe
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ def run_suite(
     for run in wanted:
         record = RunFolder(root / run.name).read_record()
         if record is not None and record["status"] == "done":
-            recipe = resolve_recipe(suite, run)
-            now = (plain(asdict(run)), plain(recipe.to_dict()) if recipe else None, seed)
-            if (record["spec"], record["recipe"], record["seed"]) != now:
+            same = (record["spec"], record["seed"]) == (plain(asdict(run)), seed)
+            if not same or recorded_recipe(record) != resolve_recipe(suite, run):
                 raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
             outcomes[run.name] = Outcome(run.name, "kept", record)
         else:
@@ -91,6 +91,11 @@ def run_suite(
     else:
         _run_side_by_side(suite_name, todo, jobs, arguments, outcomes, say)
     return [outcomes[run.name] for run in wanted]
+
+
+def recorded_recipe(record: dict[str, Any]) -> Recipe | None:
+    """The recipe of a record; what recipes have learnt to say since then has its default."""
+    return None if record["recipe"] is None else parse_recipe(record["recipe"])
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:

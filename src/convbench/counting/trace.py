@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convbench.errors import RequestError
-from convbench.modes import evaluation_mode
+from convbench.modes import borrowed_mode
 
 aten = torch.ops.aten
 
@@ -26,21 +26,27 @@ MULTIPLY_ADDS: dict[Any, Callable[..., int]] = {
 LINKS_OF_POOLING: dict[Any, Callable[..., int]] = {  # a pooling unit is linked to each cell of its window
     aten.avg_pool2d.default: lambda out, x, kernel, *_, **__: out.numel() * _area(kernel),
     aten.max_pool2d_with_indices.default: lambda out, x, kernel, *_, **__: out[0].numel() * _area(kernel),
+    aten.mean.dim: lambda out, x, *_, **__: x.numel(),  # global average pooling: each unit meets its whole map
 }
-NO_MULTIPLY_ADDS = {  # elementwise, shapes, sums: by convention not multiply-adds
+NO_MULTIPLY_ADDS = {  # elementwise, shapes, sums, normalisation: by convention not multiply-adds
     *(
         aten.add.Tensor,
         aten.sub.Tensor,
         aten.mul.Tensor,
+        aten.div.Tensor,
         aten.neg.default,
         aten.square.default,
         aten.pow.Tensor_Scalar,
     ),
-    *(aten.tanh.default, aten.relu.default, aten.sigmoid.default, aten.sum.dim_IntList, aten.mean.dim),
+    *(aten.tanh.default, aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default),
+    *(aten.sigmoid.default, aten.sum.dim_IntList, aten.add_.Tensor, aten.native_batch_norm.default),
+    *(aten.avg_pool3d.default,),  # the window sums of local response normalisation
+    *(aten.native_dropout.default, aten.bernoulli_.float, aten.div_.Scalar),  # dropout
     *(aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.t.default, aten.transpose.int),
     *(aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default, aten.clone.default, aten.detach.default),
     *(aten.select.int, aten.slice.Tensor, aten.cat.default, aten.new_zeros.default, aten.index_put.default),
-    *(aten.constant_pad_nd.default, aten.repeat_interleave.self_int, aten.alias.default),
+    *(aten.constant_pad_nd.default, aten.repeat_interleave.self_int, aten.alias.default, aten.empty_like.default),
+    aten.empty.memory_format,
 }
 
 
@@ -68,12 +74,14 @@ class Cost:
     """The rows in the order of execution, and their totals.
 
     unknown: operators for which no rule says whether they multiply; where there are any, `macs` is a lower bound
+    auxiliary_params: parameters of auxiliary heads, which evaluation does not run; not among `params`
     """
 
     network: str
     input_shape: tuple[int, ...]
     rows: tuple[Row, ...]
     unknown: tuple[str, ...] = field(default=())
+    auxiliary_params: int = 0
 
     @property
     def params(self) -> int:
@@ -106,43 +114,50 @@ class Cost:
             "network": self.network,
             "input_shape": list(self.input_shape),
             **{total: getattr(self, total) for total in totals},
+            "auxiliary_params": self.auxiliary_params,
             "unknown_operators": list(self.unknown),
             "layers": [asdict(row) for row in self.rows],
         }
 
 
-def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "") -> Cost:
-    """Count one image's forward pass in evaluation mode; `net` is left as it was, hooks and mode included.
+def trace(net: nn.Module, input_shape: tuple[int, ...], name: str = "", *, training: bool = False) -> Cost:
+    """Count one image's forward pass; `net` is left as it was, hooks and mode included.
 
     Args:
         input_shape: (channels, height, width)
+        training: count the pass of the training mode, which runs auxiliary heads, too; by default of evaluation
 
     A layer whose operators do more than its links (LeNet's table convolution runs as a dense one) says its own counts
     by a method `count_links(output) -> (multiply-adds, connections)`. A layer that does not run, or not by its own call
-    (an auxiliary head, the projection inside torch's attention), is a row at the end, with its parameters alone.
+    (the projection inside torch's attention), is a row at the end, with its parameters alone. The children that a
+    network names in `auxiliary` are no rows in evaluation.
 
     Raises RequestError where the network cannot read that shape.
     """
-    x = torch.empty(1, *input_shape, device="meta")
+    batch = 2 if training else 1  # one image has no batch statistics
+    x = torch.empty(batch, *input_shape, device="meta")
     tensors = {k: torch.empty_like(v, device="meta") for k, v in (*net.named_parameters(), *net.named_buffers())}
     try:
-        with evaluation_mode(net), _Counter(net) as counter, torch.no_grad():
+        with borrowed_mode(net, training=training), _Counter(net, batch) as counter, torch.no_grad():
             functional_call(net, tensors, (x,))
     except (RuntimeError, ValueError) as error:
         raise RequestError(
             f"{name or type(net).__name__} cannot read images of shape {input_shape}: {error}"
         ) from error
+    auxiliary = 0 if training else counter.take_auxiliary_params()
     counter.add_rows_of_the_rest()
-    result = Cost(name or type(net).__name__, input_shape, tuple(counter.rows), tuple(sorted(counter.unknown)))
-    assert result.params == sum(p.numel() for p in net.parameters())
+    rows, unknown = tuple(counter.rows), tuple(sorted(counter.unknown))
+    result = Cost(name or type(net).__name__, input_shape, rows, unknown, auxiliary)
+    assert result.params + auxiliary == sum(p.numel() for p in net.parameters())
     return result
 
 
 class _Counter(TorchDispatchMode):
     """Gives each operator to the innermost module that is running."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, batch: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.batch = batch
         self.names = {module: name or "(net)" for name, module in net.named_modules()}
         self.rows: list[Row] = []
         self.unknown: set[str] = set()
@@ -179,10 +194,20 @@ class _Counter(TorchDispatchMode):
         is_leaf = next(module.children(), None) is None
         if isinstance(output, Tensor) and is_leaf:
             row.output_shape = tuple(output.shape[1:])
-            row.activations = output.numel()
-            row.activation_bytes = output.numel() * output.element_size()
+            row.activations = output[0].numel()
+            row.activation_bytes = row.activations * output.element_size()
         if is_leaf or row.macs or row.params:
             self.rows.append(row)
+
+    def take_auxiliary_params(self) -> int:
+        """The parameters of auxiliary heads; they are counted with this."""
+        heads = {
+            head
+            for module in self.names
+            for child in getattr(module, "auxiliary", ())
+            for head in module.get_submodule(child).modules()
+        }
+        return sum(self._new_params(head) for head in heads)
 
     def add_rows_of_the_rest(self) -> None:
         """Parameters that no call of their own module has counted."""
@@ -200,10 +225,10 @@ class _Counter(TorchDispatchMode):
         row = self.running[-1] if self.running else Row("(net)", "")
         if operator in MULTIPLY_ADDS:
             macs = MULTIPLY_ADDS[operator](out, *args, **(kwargs or {}))
-            row.macs += macs
-            row.connections += macs + (out.numel() if _has_bias(operator, args) else 0)
+            row.macs += macs // self.batch
+            row.connections += (macs + (out.numel() if _has_bias(operator, args) else 0)) // self.batch
         elif operator in LINKS_OF_POOLING:
-            row.connections += LINKS_OF_POOLING[operator](out, *args, **(kwargs or {}))
+            row.connections += LINKS_OF_POOLING[operator](out, *args, **(kwargs or {})) // self.batch
         elif operator not in NO_MULTIPLY_ADDS:
             self.unknown.add(str(operator))
         return out

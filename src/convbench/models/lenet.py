@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convbench.errors import RequestError
+from convbench.layers import require_image_size
 from convbench.models.digit_codes import DIGIT_CODES
 
 Table = tuple[tuple[int, ...], ...]  # for each map of C3, the maps of S2 that it reads
@@ -146,6 +147,8 @@ class LeNet(nn.Sequential):
     Raises RequestError for a size that leaves S4 empty, and for more classes than there are codes.
     """
 
+    stages = ("c1_squash", "s2_squash", "c3_squash", "s4_squash")
+
     def __init__(
         self,
         *,
@@ -196,7 +199,7 @@ class LeNet(nn.Sequential):
                 area = module.weight[0].numel()
                 inputs = torch.tensor([len(sources) * area for sources in module.table])
                 bound = 2.4 / inputs.sqrt()
-                module.weight.uniform_(-1, 1).mul_(bound[module.link[0].cpu(), None, None])
+                module.weight.uniform_(-1, 1).mul_(bound[module.link[0], None, None])
                 module.bias.uniform_(-1, 1).mul_(bound)
             elif isinstance(module, nn.Conv2d | nn.Linear | Subsampling):
                 inputs_each = 4 if isinstance(module, Subsampling) else math.sqrt(module.weight[0].numel())
@@ -207,6 +210,8 @@ class LeNet(nn.Sequential):
 
 class LeNet5ReLU(nn.Sequential):
     """The LeNet-5 of tutorials: all-to-all C3, ReLU, max pooling, a linear output; torch's own initialisation."""
+
+    stages = ("c1_relu", "s2", "c3_relu", "s4")
 
     def __init__(self, *, num_classes: int = 10, in_channels: int = 1, image_size: int = 32) -> None:
         super().__init__()
@@ -226,10 +231,8 @@ class LeNet5ReLU(nn.Sequential):
 
 def side_after_s4(image_size: int) -> int:
     """Rows (and columns) of S4: two 5x5 convolutions without padding, each followed by 2x2 subsampling."""
-    side = ((image_size - 4) // 2 - 4) // 2
-    if side < 1:
-        raise RequestError(f"LeNet needs images of at least 16x16, found {image_size}x{image_size}: 16 works")
-    return side
+    require_image_size("LeNet", image_size, 16)
+    return ((image_size - 4) // 2 - 4) // 2
 
 
 def digit_codes() -> Tensor:

@@ -36,6 +36,7 @@ class MLP(nn.Sequential):
         self, *, widths: tuple[int, ...], num_classes: int = 10, in_channels: int = 1, image_size: int = 28
     ) -> None:
         super().__init__()
+        self.stages = tuple(f"f{number}_squash" for number in range(1, len(widths) + 1))
         self.flatten = nn.Flatten()
         inputs = in_channels * image_size**2
         for number, width in enumerate((*widths, num_classes), start=1):

@@ -19,7 +19,7 @@ from convbench.errors import ConvbenchError, RequestError
 from convbench.evaluation.scoring import score_images
 from convbench.files import write_whole
 from convbench.progress import progress
-from convbench.training.losses import make_loss
+from convbench.training.losses import logits_of, loss_with_auxiliary, make_loss
 from convbench.training.recipe import Recipe, steps_per_epoch
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 
@@ -84,13 +84,13 @@ def fit(
                 lr = recipe.lr(epoch + (step + 0.5) / per_epoch)
                 for group in optimiser.param_groups:
                     group["lr"] = lr
-                logits = net(images[batch].contiguous(memory_format=layout))
-                loss = loss_of(logits, labels[batch])
+                output = net(images[batch].contiguous(memory_format=layout))
+                loss = loss_with_auxiliary(loss_of, output, labels[batch])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
                 total_loss += loss.detach() * len(batch)
-                wrong += (logits.detach().argmax(dim=1) != labels[batch]).sum()
+                wrong += (logits_of(output).detach().argmax(dim=1) != labels[batch]).sum()
                 bar.advance(len(batch))
             mean_loss = float(total_loss) / n
             if not math.isfinite(mean_loss):

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convbench.layers import WithAuxiliary
 from convbench.training.recipe import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Output = Tensor | WithAuxiliary  # of a network in training mode
 
 
 def mse(logits: Tensor, labels: Tensor) -> Tensor:
@@ -32,6 +34,19 @@ def map_loss(logits: Tensor, labels: Tensor, j: float) -> Tensor:
     rubbish = torch.full_like(logits[:, :1], -j)
     competition = torch.logsumexp(torch.cat([logits, rubbish], dim=1), dim=1)
     return (competition - logits.gather(1, labels[:, None])[:, 0]).mean()
+
+
+def logits_of(output: Output) -> Tensor:
+    """The logits of the main head."""
+    return output.logits if isinstance(output, WithAuxiliary) else output
+
+
+def loss_with_auxiliary(loss: Loss, output: Output, labels: Tensor) -> Tensor:
+    """`loss` of the main head plus, weighted as the paper weighs them, of each auxiliary head."""
+    if not isinstance(output, WithAuxiliary):
+        return loss(output, labels)
+    auxiliary = sum(loss(logits, labels) for logits in output.aux_logits)
+    return loss(output.logits, labels) + output.aux_weight * auxiliary
 
 
 def make_loss(recipe: Recipe) -> Loss:
