@@ -1,36 +1,39 @@
-"""Networks: one contract for every registered name, the paper's own counts, and its units worked by hand."""
+"""One contract for every registered network: the whole of it on `meta`, and in numbers for one of each kind."""
 
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
+import re
 import tomllib
+from functools import cache
 from importlib import resources
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import convbench.models
+from convbench import features
 from convbench.counting import trace
 from convbench.errors import RequestError
+from convbench.layers import WithAuxiliary
 from convbench.models import build, names, published_input
-from convbench.models.lenet import (
-    LENET1_TABLE,
-    LENET4_TABLE,
-    LENET5_TABLE,
-    EuclideanRBF,
-    ScaledTanh,
-    Subsampling,
-    TableConv2d,
-    digit_codes,
-)
 from convbench.models.registry import FAMILIES
 
 PUBLISHED = tomllib.loads(resources.files("convbench").joinpath("published", "networks.toml").read_text())
-LENETS = ("lenet1", "lenet4", "lenet5", "lenet5_relu")
+ONE_OF_EACH_KIND = (
+    *("lenet1", "lenet4", "lenet5", "lenet5_relu", "mlp_300_100"),
+    *("alexnet", "alexnet_dense", "alexnet_owt", "alexnet_no_conv3_conv4_fc6_fc7", "zfnet"),
+    *("vgg11_lrn", "vgg13", "vgg16_1x1", "vgg11_bn"),
+    *("googlenet", "googlenet_bn", "inception_v2", "inception_v2_slim", "inception_v3"),
+    *("inception_v4", "inception_resnet_v1", "inception_resnet_v2", "inception_resnet_v2_figures", "xception"),
+    *("resnet18", "plain18", "resnet18_v1_5", "resnet50", "resnet50_v1_5", "resnet20", "plain20"),
+    *("resnext50_32x4d", "resnext29_8x64d", "pyramidnet110_a48", "pyramidnet164_a270", "mobilenet_v1_025"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,82 +41,172 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def images_for(name: str, count: int = 2, *, channels: int | None = None, side: int | None = None) -> Tensor:
+@cache
+def on_meta(name: str, **arguments: int) -> nn.Module:
+    with torch.device("meta"):
+        return build(name, **arguments)
+
+
+def meta_images(name: str, count: int = 2, *, channels: int | None = None, side: int | None = None) -> Tensor:
     published_channels, published_side, _ = published_input(name)
     side = side or published_side
-    return torch.rand(count, channels or published_channels, side, side)
+    return torch.empty(count, channels or published_channels, side, side, device="meta")
+
+
+def all_logits(output: Tensor | WithAuxiliary) -> tuple[Tensor, ...]:
+    return (output.logits, *output.aux_logits) if isinstance(output, WithAuxiliary) else (output,)
+
+
+def smallest_side(name: str) -> int:
+    """What the refusal of a 1x1 image promises; 1 where that is taken."""
+    try:
+        on_meta(name, image_size=1)
+    except RequestError as refusal:
+        return int(re.fullmatch(r".*found 1x1: (\d+) works", str(refusal))[1])
+    return 1
+
+
+class InPlace(TorchDispatchMode):
+    """Collects the operators that write into what a module has been given or has returned."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.found, self.passed = set[str](), dict[int, Tensor]()
+        for module in net.modules():
+            module.register_forward_pre_hook(lambda _, given: self.keep(given))
+            module.register_forward_hook(lambda _, __, returned: self.keep(returned))
+
+    def keep(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self.passed[value.untyped_storage()._cdata] = value  # kept alive: its number stays its own
+        else:
+            for one in value if isinstance(value, tuple) else ():
+                self.keep(one)
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for argument, value in zip(operator._schema.arguments, args, strict=False):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written and value.untyped_storage()._cdata in self.passed:
+                self.found.add(str(operator))
+        return operator(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("name", names())
-class TestContract:
-    def test_scores_every_class_with_a_finite_number(self, name: str) -> None:
-        scores = build(name)(images_for(name, 3))
-        assert scores.shape == (3, 10) and scores.dtype == torch.float32
-        assert bool(scores.isfinite().all())
-        assert not torch.equal(scores[0], scores[1]), "the scores do not depend on the image"
-
-    def test_every_parameter_gets_a_gradient(self, name: str) -> None:
-        net = build(name)
-        F.cross_entropy(net(images_for(name, 8)), torch.arange(8)).backward()
-        for parameter_name, p in net.named_parameters():
-            assert p.grad is not None, parameter_name
-            assert bool(p.grad.isfinite().all()) and bool(p.grad.any()), parameter_name
-
-    def test_state_goes_into_another_copy(self, name: str) -> None:
-        torch.manual_seed(1)
-        net = build(name)
-        torch.manual_seed(2)
-        other, images = build(name), images_for(name)
-        assert not torch.equal(net(images), other(images))
-        other.load_state_dict(net.state_dict())
-        assert torch.equal(net(images), other(images))
+class TestEveryNetwork:
+    def test_scores_every_class_and_trains_every_parameter(self, name: str) -> None:
+        net, images = on_meta(name), meta_images(name)
+        classes = PUBLISHED[name]["classes"]
+        assert net.eval()(images).shape == (2, classes)
+        output = net.train()(images)
+        assert all(logits.shape == (2, classes) for logits in all_logits(output))
+        torch.stack([logits.sum() for logits in all_logits(output)]).sum().backward()
+        assert [key for key, p in net.named_parameters() if p.grad is None] == []
+        net.zero_grad(set_to_none=True)
 
     def test_nothing_happens_in_place(self, name: str) -> None:
         """Hooks that record activations must see what a layer got and gave, not what a later one made of it."""
-        net, seen = build(name), list[tuple[str, Tensor, Tensor]]()
+        with torch.device("meta"):
+            net = build(name)
+        with InPlace(net) as in_place, torch.no_grad():
+            net.train()(meta_images(name))
+        assert in_place.found == set()
 
-        def keep(layer: str, tensor: Tensor) -> None:
-            seen.append((layer, tensor, tensor.detach().clone()))
+    def test_no_module_runs_twice(self, name: str) -> None:
+        """A ReLU that serves several layers hides them from hooks."""
+        net, ran = on_meta(name).train(), list[str]()
+        hooks = [
+            module.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
+            for layer, module in net.named_modules()
+        ]
+        try:
+            net(meta_images(name))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        assert len(ran) == len(set(ran))
+        assert set(ran) == {layer for layer, _ in net.named_modules()}, "a module that never runs"
 
-        for layer, module in net.named_modules():
-            module.register_forward_pre_hook(lambda _, args, layer=layer: keep(f"{layer} input", args[0]))
-            module.register_forward_hook(lambda _, args, output, layer=layer: keep(f"{layer} output", output))
-        net(images_for(name))
-        assert len(seen) == 2 * len(list(net.modules()))
-        for place, tensor, before in seen:
-            assert torch.equal(tensor, before), place
+    def test_names_its_stages_from_large_to_small(self, name: str) -> None:
+        net, images = on_meta(name).eval(), meta_images(name)
+        shapes = [features(net, images, stage).shape for stage in net.stages]
+        sides = [shape[2] if len(shape) == 4 else 1 for shape in shapes]
+        assert sides and sides == sorted(sides, reverse=True)
 
-    @pytest.mark.parametrize("channels", [1, 3])
-    @pytest.mark.parametrize("side", [16, 23, 40])
-    def test_reads_other_channels_and_sizes(self, name: str, channels: int, side: int) -> None:
-        net = build(name, in_channels=channels, image_size=side)
-        assert net(images_for(name, channels=channels, side=side)).shape == (2, 10)
+    def test_reads_other_channels_and_gives_other_classes(self, name: str) -> None:
+        net = on_meta(name, num_classes=7, in_channels=2)
+        for mode in (True, False):
+            for logits in all_logits(net.train(mode)(meta_images(name, channels=2))):
+                assert logits.shape == (2, 7)
 
-    def test_has_as_many_outputs_as_asked_for(self, name: str) -> None:
-        assert build(name, num_classes=4)(images_for(name)).shape == (2, 4)
+    @pytest.mark.parametrize("more", [0, 1, 18])
+    def test_reads_every_size_from_the_smallest(self, name: str, more: int) -> None:
+        side = smallest_side(name) + more
+        net, images = on_meta(name, image_size=side), meta_images(name, side=side)
+        assert net.eval()(images).shape[0] == 2
+        for logits in all_logits(net.train()(images)):
+            assert logits.shape[0] == 2
 
     @pytest.mark.parametrize("asked", [{"num_classes": 0}, {"in_channels": 0}, {"image_size": 0}, {"image_size": -1}])
     def test_refuses_numbers_below_one(self, name: str, asked: dict[str, int]) -> None:
         with pytest.raises(RequestError, match=str(*asked.values())):
             build(name, **asked)
 
-    def test_same_seed_same_weights(self, name: str) -> None:
-        first, second = (self.seeded_state(name) for _ in range(2))
-        assert all(torch.equal(first[key], second[key]) for key in first)
-
-    @staticmethod
-    def seeded_state(name: str) -> dict[str, Tensor]:
-        torch.manual_seed(7)
-        return build(name).state_dict()
-
-    def test_is_listed_with_its_published_counts(self, name: str) -> None:
-        known = PUBLISHED[name]
-        counted = trace(build(name), published_input(name), name)
-        assert counted.params == known.get("params", counted.params)
+    def test_is_listed_with_its_counts(self, name: str) -> None:
+        known, counted = PUBLISHED[name], trace(on_meta(name), published_input(name), name)
+        assert counted.params == known["params"] and counted.macs == known["macs"]
+        assert counted.unknown == ()
         if name == "lenet4":  # "about 260,000"
             assert counted.connections == pytest.approx(known["connections"], rel=0.01)
         else:
             assert counted.connections == known.get("connections", counted.connections)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
+class TestOneOfEachKind:
+    """In numbers, at the smallest size with something to see."""
+
+    def test_state_goes_into_another_copy(self, name: str) -> None:
+        images, (net, other) = self.images(name), (self.net(name, seed) for seed in (1, 2))
+        scores = net.eval()(images)
+        assert scores.dtype == torch.float32 and bool(scores.isfinite().all())
+        assert not torch.equal(scores[0], scores[1]), "the scores do not depend on the image"
+        assert not torch.equal(scores, other.eval()(images))
+        other.load_state_dict(net.state_dict())
+        assert torch.equal(scores, other(images))
+
+    def test_same_seed_same_weights(self, name: str) -> None:
+        first, second = (self.net(name, 7).state_dict() for _ in range(2))
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+    def test_every_parameter_gets_a_gradient_that_is_not_zero(self, name: str) -> None:
+        net = self.net(name, 3).train()
+        output = net(self.images(name, 8))
+        labels = torch.arange(8) % all_logits(output)[0].shape[1]
+        torch.stack([F.cross_entropy(logits, labels) for logits in all_logits(output)]).sum().backward()
+        for parameter_name, p in net.named_parameters():
+            assert p.grad is not None, parameter_name
+            assert bool(p.grad.isfinite().all()) and bool(p.grad.any()), parameter_name
+
+    def test_colour_kernels_are_stored_channels_last(self, name: str) -> None:
+        for module in self.net(name, 0).modules():
+            if isinstance(module, nn.Conv2d) and published_input(name)[0] == 3:
+                assert module.weight.is_contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def side(name: str) -> int:
+        return max(min(published_input(name)[1], 32), smallest_side(name))
+
+    def net(self, name: str, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return build(name, num_classes=10, image_size=self.side(name))
+
+    def images(self, name: str, count: int = 2) -> Tensor:
+        torch.manual_seed(0)
+        return torch.rand(count, published_input(name)[0], self.side(name), self.side(name))
+
+
+def test_one_of_each_kind_is_every_family() -> None:
+    assert all(set(members) & set(ONE_OF_EACH_KIND) for members in FAMILIES.values())
 
 
 def test_index_is_what_the_families_files_hold() -> None:
@@ -131,137 +224,39 @@ def test_unknown_name_names_the_nearest() -> None:
         build("lenet_5")
 
 
-@pytest.mark.parametrize("name", LENETS)
-def test_too_small_an_image_is_refused_with_the_smallest_that_works(name: str) -> None:
-    with pytest.raises(RequestError, match="found 15x15: 16 works"):
-        build(name, image_size=15)
-    assert build(name, image_size=16)(torch.rand(1, 1, 16, 16)).shape == (1, 10)
+def test_a_relu_in_place_would_be_found() -> None:
+    for inplace in (False, True):
+        net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Dropout(), nn.ReLU(inplace=inplace))
+        with InPlace(net) as in_place, torch.no_grad():
+            net(torch.rand(1, 1, 2, 2))
+        assert in_place.found == ({"aten.relu_.default"} if inplace else set())
 
 
-def test_lenet5_has_no_codes_for_more_than_ten_classes() -> None:
-    with pytest.raises(RequestError, match=r"found num_classes=11: .*lenet5_relu"):
-        build("lenet5", num_classes=11)
-    assert build("lenet5_relu", num_classes=11)(torch.rand(1, 1, 32, 32)).shape == (1, 11)
+class TestFeatures:
+    def test_are_what_the_layer_gives_and_the_net_is_left_as_it_was(self) -> None:
+        net, images, seen = build("lenet5_relu").train(), torch.rand(2, 1, 32, 32), list[Tensor]()
+        with net.c3.register_forward_hook(lambda _, __, output: seen.append(output)):
+            net(images)
+        assert torch.equal(features(net, images, "c3"), seen[0])
+        assert net.training and not any(module._forward_hooks for module in net.modules())
 
+    def test_compute_no_farther_than_asked(self) -> None:
+        net, ran = build("lenet5_relu"), list[str]()
+        for name, module in net.named_children():
+            module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        features(net, torch.rand(1, 1, 32, 32), "s2")
+        assert ran == ["c1", "c1_relu", "s2"]
 
-def test_lenet5_layer_by_layer_as_the_paper_counts_it() -> None:
-    counted = trace(build("lenet5"), (1, 32, 32))
-    rows = {row.name: (row.output_shape, row.params, row.connections) for row in counted.rows}
-    paper = {
-        "c1": ((6, 28, 28), 156, 122_304),
-        "s2": ((6, 14, 14), 12, 5_880),
-        "c3": ((16, 10, 10), 1_516, 151_600),
-        "s4": ((16, 5, 5), 32, 2_000),
-        "c5": ((120, 1, 1), 48_120, 48_120),
-        "f6": ((84,), 10_164, 10_164),
-        "output": ((10,), 0, 840),
-    }
-    assert {name: rows[name] for name in paper} == paper
-    assert all(rows[name][1:] == (0, 0) for name in rows.keys() - paper.keys())
-    assert (counted.params, counted.connections) == (60_000, 340_908)
+    def test_let_gradients_through(self) -> None:
+        net, images = build("lenet5_relu"), torch.rand(1, 1, 32, 32, requires_grad=True)
+        features(net, images, "s4").sum().backward()
+        assert images.grad is not None and bool(images.grad.any())
 
+    def test_unknown_layer_names_the_nearest(self) -> None:
+        with pytest.raises(RequestError, match=r"unknown layer 'c33': nearest .*c3"):
+            features(build("lenet5_relu"), torch.rand(1, 1, 32, 32), "c33")
 
-def test_lenet1_counts() -> None:
-    counted = trace(build("lenet1"), (1, 28, 28))
-    assert (counted.params, counted.connections, counted.macs) == (2_578, 98_442, 91_520)
-
-
-@pytest.mark.parametrize(
-    ("name", "image_size", "params"),
-    [
-        ("lenet5_relu", 32, 61_706),
-        ("mlp_300", 28, 238_510),
-        ("mlp_300", 20, 123_310),
-        ("mlp_1000", 28, 795_010),
-        ("mlp_300_100", 28, 266_610),
-        ("mlp_500_150", 28, 469_160),
-    ],
-)
-def test_parameters_as_published(name: str, image_size: int, params: int) -> None:
-    assert sum(p.numel() for p in build(name, image_size=image_size).parameters()) == params
-
-
-def test_c3_tables() -> None:
-    """Table I: 60 links, ten from each input map, no two C3 maps alike; LeNet-1 has 20."""
-    links = [source for sources in LENET5_TABLE for source in sources]
-    assert len(links) == 60 and [links.count(source) for source in range(6)] == [10] * 6
-    assert [len(sources) for sources in LENET5_TABLE] == [3] * 6 + [4] * 9 + [6]
-    assert len({frozenset(sources) for sources in LENET5_TABLE}) == 16
-    assert sum(map(len, LENET1_TABLE)) == 20
-    for table, maps in ((LENET1_TABLE, 4), (LENET4_TABLE, 8), (LENET5_TABLE, 6)):
-        assert {source for sources in table for source in sources} == set(range(maps))
-        assert all(len(set(sources)) == len(sources) for sources in table)
-
-
-def test_table_convolution_is_the_sum_of_its_links() -> None:
-    layer = TableConv2d(6, LENET5_TABLE, 5).double()
-    nn.init.normal_(layer.weight)
-    nn.init.normal_(layer.bias)
-    x, kernels = torch.randn(2, 6, 9, 8, dtype=torch.float64), iter(layer.weight)
-    maps = []
-    for out, sources in enumerate(LENET5_TABLE):
-        single = [F.conv2d(x[:, [source]], next(kernels)[None, None]) for source in sources]
-        maps.append(sum(single) + layer.bias[out])
-    torch.testing.assert_close(layer(x), torch.cat(maps, dim=1))
-
-
-def test_subsampling_by_hand() -> None:
-    layer = Subsampling(1)
-    with torch.no_grad():
-        layer.weight.fill_(0.5)
-        layer.bias.fill_(-1)
-    x = torch.arange(16.0).view(1, 1, 4, 4)
-    # the windows sum to 0+1+4+5, 2+3+6+7, 8+9+12+13, 10+11+14+15
-    assert layer(x).tolist() == [[[[10 / 2 - 1, 18 / 2 - 1], [42 / 2 - 1, 50 / 2 - 1]]]]
-
-
-def test_subsampling_fans_out_to_neighbouring_maps() -> None:
-    layer = Subsampling(2, fanout=2)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor([1.0, 2, 3, 4]).view(4, 1, 1))
-        layer.bias.zero_()
-    x = torch.stack((torch.ones(2, 2), torch.full((2, 2), 10.0)))[None]
-    assert layer(x).flatten().tolist() == [4, 8, 120, 160]
-
-
-def test_rbf_by_hand() -> None:
-    layer = EuclideanRBF(torch.tensor([[1.0, -1, 1], [-1, -1, -1]]))
-    scores = layer(torch.tensor([[0.5, -1, 2], [-1, 0, -1]]))
-    assert scores.tolist() == [[-(0.25 + 0 + 1), -(2.25 + 0 + 9)], [-(4 + 1 + 4.0), -1]]
-    assert scores.argmax(dim=1).tolist() == [0, 1]
-    assert not list(layer.parameters()), "the codes are fixed"
-
-
-def test_each_digit_answers_to_its_own_code() -> None:
-    codes = digit_codes()
-    scores = EuclideanRBF(codes)(codes)
-    assert scores.argmax(dim=1).tolist() == list(range(10)) and bool((scores.diagonal() == 0).all())
-    assert codes.unique().tolist() == [-1, 1]
-    seven = codes[7].view(12, 7)  # figure 3: a bar on top, nothing at its lower left
-    assert bool((seven[0] == 1).all()) and bool((seven[1:10, :2] == -1).all())
-
-
-def test_scaled_tanh_has_its_fixed_points_at_one() -> None:
-    squash, x = ScaledTanh(), torch.tensor([-1.0, 0, 1, 100], dtype=torch.float64)
-    assert squash(x).tolist() == pytest.approx([-1, 0, 1, 1.7159], abs=1e-4)
-    at_one = torch.linspace(0.5, 1.5, 101, dtype=torch.float64)
-    third = torch.func.vmap(torch.func.grad(torch.func.grad(torch.func.grad(squash))))(at_one)
-    assert at_one[third.abs().argmin()].item() == pytest.approx(1, abs=0.02), "the second derivative is extremal at 1"
-
-
-@pytest.mark.parametrize("name", [name for name in names() if name != "lenet5_relu"])
-def test_initial_weights_fill_their_range(name: str) -> None:
-    inputs = {"c1": 25, "c5": 400, "f6": 120, "s2": 16, "s4": 16}  # sqrt(16) stands for the subsamplings' 4
-    for layer_name, layer in build(name).named_children():
-        if isinstance(layer, TableConv2d):
-            fans, sizes = [25 * len(sources) for sources in layer.table], map(len, layer.table)
-            parts = list(zip(layer.weight.split(list(sizes)), fans, strict=True))
-        elif next(layer.parameters(), None) is not None:
-            parts = [(layer.weight, inputs.get(layer_name, layer.weight[0].numel()))]
-        else:
-            continue
-        for weight, fan in parts:
-            bound, largest = 2.4 / math.sqrt(fan), weight.abs().max().item()
-            assert largest <= bound, layer_name
-            if weight.numel() > 100:
-                assert largest > 0.95 * bound and weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.15)
+    def test_a_layer_that_does_not_run_is_refused(self) -> None:
+        net = on_meta("googlenet").eval()
+        with pytest.raises(RequestError, match=r"unknown layer that runs in this mode 'aux"):
+            features(net, meta_images("googlenet"), net.auxiliary[0])

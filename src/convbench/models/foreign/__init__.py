@@ -1,0 +1,1 @@
+"""Other libraries' names for the tensors of our networks, a file for each family."""

@@ -1,0 +1,54 @@
+"""ResNets in torchvision (with timm and others that took over its names) and in akamaster/pytorch_resnet_cifar10.
+
+Keras' and TF-slim's are not read: their convolutions carry biases before batch normalisation, or stride elsewhere.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from convbench.models.foreign.origin import IMAGENET, Origin
+
+
+def torchvision_layers(net: nn.Module) -> dict[str, str]:
+    """The published and the v1_5 form have the same tensors; only whoever trained them can tell which it was."""
+    return {
+        name: torchvision_name(name)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
+    }
+
+
+def torchvision_name(ours: str) -> str:
+    """
+    >>> torchvision_name("conv3.0.residual.conv2.bn"), torchvision_name("conv3.0.shortcut.conv")
+    ('layer2.0.bn2', 'layer2.0.downsample.0')
+    """
+    match ours.split("."):
+        case ["conv1", kind]:
+            return f"{kind}1"
+        case [stage, block, "residual", conv, kind]:
+            return f"layer{number(stage) - 1}.{block}.{kind}{number(conv)}"
+        case [stage, block, "shortcut", kind]:
+            return f"layer{number(stage) - 1}.{block}.downsample.{('conv', 'bn').index(kind)}"
+        case _:
+            return ours
+
+
+def akamaster_layers(net: nn.Module) -> dict[str, str]:
+    return torchvision_layers(net) | {"fc": "linear"}
+
+
+def number(layer: str) -> int:
+    return int(layer.removeprefix("conv"))
+
+
+ORIGINS = (
+    Origin("torchvision", torchvision_layers, preprocessing=IMAGENET, licence="BSD-3-Clause"),
+    Origin(
+        "akamaster/pytorch_resnet_cifar10",
+        akamaster_layers,
+        preprocessing={"mean": IMAGENET["mean"], "std": IMAGENET["std"]},
+        licence="BSD-2-Clause",
+    ),
+)
