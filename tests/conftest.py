@@ -1,4 +1,4 @@
-"""What the tests share: where the real data lie."""
+"""What the tests share: where the real data and the real weights lie."""
 
 from __future__ import annotations
 
@@ -14,4 +14,13 @@ def real_data() -> Path:
     folder = os.environ.get("CONVBENCH_DATA")
     if not folder:
         pytest.skip("CONVBENCH_DATA is not set: no real data to test on")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """The folder of weights that other libraries' authors trained (CONVBENCH_WEIGHTS); skips when it is not set."""
+    folder = os.environ.get("CONVBENCH_WEIGHTS")
+    if not folder:
+        pytest.skip("CONVBENCH_WEIGHTS is not set: no real weights to test on")
     return Path(folder)

@@ -11,17 +11,20 @@ import subprocess
 import sys
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from sklearn.datasets import load_digits
 
-from convbench.data import DATASETS, open_dataset
+from convbench.data import DATASETS, imagenet_classes, open_dataset, open_splits
 from convbench.data import datasets as datasets_module
 from convbench.data.cifar import read_batch, read_batches
 from convbench.data.idx import FILES, read_idx
+from convbench.data.photographs import read_photograph
 from convbench.errors import ConvbenchError, RequestError
 
 IMAGES = np.arange(12 * 5 * 4, dtype=np.uint8).reshape(12, 5, 4)
@@ -340,3 +343,211 @@ def test_a_malicious_pickle_is_not_executed(tmp_path: Path) -> None:
 def test_a_cut_batch(tmp_path: Path) -> None:
     (tmp_path / "test_batch").write_bytes(b"\x80\x02}")
     complaint("expected the official content", name_or_path="cifar10", split="test", data_dir=tmp_path)
+
+
+# ImageNet's photographs in a folder
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Three photographs of a bird, a machine and a bathing suit, laid out as imagenet-val is; one of them grey."""
+    folder = tmp_path / "data" / "imagenet-val"
+    folder.mkdir(parents=True)
+    names = [name.removesuffix(" bird").removesuffix(" tank suit") + ", another name" for name in imagenet_classes()]
+    (folder / "classes.txt").write_text("".join(f"n{i:08d} {name}\n" for i, name in enumerate(names)))
+    (folder / "labels.csv").write_text("file,class_index\nb.jpeg,134\na.jpeg,517\nc.jpeg,639\n")
+    for number, name in enumerate("abc"):
+        image = Image.linear_gradient("L").resize((20, 20)).rotate(90 * number)
+        (image if name == "a" else image.convert("RGB")).save(folder / f"{name}.jpeg")
+    return folder
+
+
+def test_photographs_are_read_in_the_tables_order(photographs: Path) -> None:
+    opened = open_dataset("imagenet-val", "test", data_dir=photographs.parent)
+    assert (opened.name, opened.split, opened.shorter) == ("imagenet-val", "test", 256)
+    assert opened.labels.tolist() == [134, 517, 639]
+    assert [opened.classes[label] for label in opened.labels] == ["crane bird", "crane", "maillot tank suit"]
+    assert opened.images.shape == (3, 3, 20, 20)
+    for image, name in zip(opened.images, "bac", strict=True):
+        with Image.open(photographs / f"{name}.jpeg") as stored:
+            assert (image.permute(1, 2, 0).numpy() == np.asarray(stored.convert("RGB"))).all()
+    by_path = open_dataset(photographs, "test")
+    assert (
+        by_path.fingerprint
+        == opened.fingerprint
+        == open_dataset("imagenet-val", "test", data_dir=photographs).fingerprint
+    )
+
+
+def test_photographs_have_a_test_split_alone(photographs: Path) -> None:
+    message = "has no split 'train': nearest is test"
+    for name in ("imagenet-val", photographs):
+        complaint(message, error=RequestError, name_or_path=name, split="train", data_dir=photographs)
+    (only,) = open_splits("imagenet-val", data_dir=photographs)
+    assert only.split == "test"
+    assert [part.split for part in open_splits("digits")] == ["train", "test"]
+
+
+def test_photographs_cannot_be_downloaded(tmp_path: Path) -> None:
+    looked = (str(tmp_path), str(tmp_path / "cache/convbench"), str(tmp_path / "system"))
+    layout = ("labels.csv (file,class_index)", "classes.txt", "227x227", "256", "cannot be downloaded", "image-net.org")
+    complaint(*looked, *layout, error=RequestError, name_or_path="imagenet-val", split="test", data_dir=tmp_path)
+
+
+BAD_TABLES = [
+    ("labels.csv", "image,label\nb.jpeg,1\n", ("expected the header file,class_index", "'image,label'")),
+    ("labels.csv", "", ("expected the header file,class_index", "''")),
+    ("labels.csv", "file,class_index\n", ("at least one image",)),
+    ("labels.csv", "file,class_index\nb.jpeg,1000\n", ("line 2", "a class from 0 to 999", "b.jpeg,1000")),
+    ("labels.csv", "file,class_index\nb.jpeg,-1\n", ("line 2", "b.jpeg,-1")),
+    ("labels.csv", "file,class_index\nb.jpeg,1\na.jpeg\n", ("line 3", "'a.jpeg'")),
+    ("labels.csv", "file,class_index\nb.jpeg,1\nb.jpeg,2\n", ("line 3", "each image once")),
+    ("labels.csv", "file,class_index\nb.jpeg,1\ngone.jpeg,2\n", ("the image gone.jpeg beside it (line 3)",)),
+    ("labels.csv", 'file,class_index\n"b.jpeg,1\n', ("labels.csv: expected lines of file,class_index",)),
+    ("labels.csv", b"\xff\xfe\x00", ("a readable text file in UTF-8",)),
+    ("classes.txt", "n00000000 tench\n", ("expected 1000 lines", "found 1")),
+    ("a.jpeg", b"", ("a.jpeg: expected an image",)),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), BAD_TABLES)
+def test_bad_photograph_folders(name: str, content: str | bytes, expected: tuple[str, ...], photographs: Path) -> None:
+    (photographs / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConvbenchError) as caught:
+        open_dataset(photographs, "test")
+    assert "\n" not in str(caught.value)
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_classes_in_another_order(photographs: Path) -> None:
+    """A label is an index: in another order, it would mean another class than a network's output does."""
+    lines = (photographs / "classes.txt").read_text().splitlines()
+    lines[3], lines[4] = lines[4], lines[3]
+    (photographs / "classes.txt").write_text("\n".join(lines))
+    complaint(
+        "line 4: expected a WordNet number and 'tiger shark'", "hammerhead", name_or_path=photographs, split="test"
+    )
+
+
+def test_photographs_of_different_sizes(photographs: Path) -> None:
+    Image.new("RGB", (20, 21)).save(photographs / "c.jpeg")
+    complaint("c.jpeg: expected 20x20 pixels, as b.jpeg has, found 21x20", name_or_path=photographs, split="test")
+
+
+def test_a_photograph_cut_short(photographs: Path) -> None:
+    path = photographs / "a.jpeg"
+    path.write_bytes(path.read_bytes()[:-60])
+    complaint("a.jpeg: expected a whole image", "truncated", name_or_path=photographs, split="test")
+
+
+@pytest.mark.realdata
+def test_imagenet_is_what_it_was(real_data: Path) -> None:
+    opened = open_dataset("imagenet-val", "test", data_dir=real_data)
+    known = DATASETS["imagenet-val"]
+    assert len(opened) == known.test
+    assert opened.images.shape[1:] == known.shape
+    assert opened.labels[:4].tolist() == [65, 970, 230, 809]
+    assert opened.classes[65] == "sea snake"
+    assert 0 <= opened.labels.min() and opened.labels.max() <= 999 and len(set(opened.classes)) == 1000
+    assert opened.fingerprint == "5676a3fc670774b9"
+    with Image.open(real_data / "imagenet-val/ILSVRC2012_val3.jpeg") as image:
+        assert (opened.images[2].permute(1, 2, 0).numpy() == np.asarray(image.convert("RGB"))).all()
+
+
+# Single photographs
+
+RED, SEE_THROUGH = (200, 30, 60), (200, 30, 60, 0)
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix", "expected"),
+    [
+        (Image.new("RGB", (3, 2), RED), "png", RED),
+        (Image.new("RGB", (3, 2), RED), "webp", RED),
+        (Image.new("L", (3, 2), 90), "png", (90, 90, 90)),
+        (Image.new("1", (3, 2), 1), "png", (255, 255, 255)),
+        (Image.new("I;16", (3, 2), 257 * 90), "png", (90, 90, 90)),
+        (Image.new("P", (3, 2), 1), "gif", None),
+        (Image.new("RGBA", (3, 2), (*RED, 255)), "png", RED),
+        (Image.new("RGBA", (3, 2), SEE_THROUGH), "png", (255, 255, 255)),
+        (Image.new("LA", (3, 2), (0, 51)), "png", (204, 204, 204)),
+        (Image.new("CMYK", (3, 2), (0, 255, 255, 0)), "jpg", (255, 0, 0)),
+    ],
+)
+def test_any_photograph_becomes_colours(image: Any, suffix: str, expected: Any, tmp_path: Path) -> None:
+    path = tmp_path / f"image.{suffix}"
+    image.save(path, **({"lossless": True} if suffix == "webp" else {}))
+    if expected is None:
+        with Image.open(path) as stored:
+            expected = stored.convert("RGB").getpixel((0, 0))
+    for source in (path, str(path), image):
+        pixels = read_photograph(source)
+        assert (pixels.dtype, pixels.shape) == (torch.uint8, (3, 2, 3))
+        assert (pixels.int() - torch.tensor(expected)[:, None, None]).abs().max() <= 2 * (suffix == "jpg")
+    grey = read_photograph(path, channels=1)
+    luma = round(sum(weight * value for weight, value in zip((0.299, 0.587, 0.114), expected, strict=True)))
+    assert grey.shape == (1, 2, 3)
+    assert abs(int(grey[0, 0, 0]) - luma) <= 1 + (suffix == "jpg")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_cameras_orientation_is_obeyed(orientation: int, tmp_path: Path) -> None:
+    """By hand: where the tag says that the stored first row and first column lie (EXIF 2.3, tag 274)."""
+    stored = np.array([[10, 20, 30], [40, 50, 60]], dtype=np.uint8)
+    upright = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.T,
+        6: stored[::-1].T,
+        7: stored[::-1, ::-1].T,
+        8: stored[:, ::-1].T,
+    }[orientation]
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(stored).save(tmp_path / "image.png", exif=exif)
+    assert (read_photograph(tmp_path / "image.png", channels=1)[0].numpy() == upright).all()
+
+
+def photograph_complaint(source: Path | str, *expected: str, error: type[ConvbenchError] = RequestError) -> None:
+    with pytest.raises(ConvbenchError) as caught:
+        read_photograph(source)
+    assert type(caught.value) is error
+    for part in (str(source), *expected):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, deep, large = tmp_path / "notes.txt", tmp_path / "deep.tiff", tmp_path / "large.png"
+    text.write_text("no image")
+    photograph_complaint(text, "expected an image, such as JPEG or PNG, found no format that is known")
+    photograph_complaint(tmp_path / "gone.jpg", "found nothing")
+    photograph_complaint(str(tmp_path), "found a folder", "*.jpg")
+    Image.new("F", (2, 2)).save(deep)
+    photograph_complaint(deep, "32 bits a pixel", error=ConvbenchError)
+    Image.new("L", (60, 50)).save(large)
+    for limit in (2000, 1000):  # Pillow warns of the first and refuses the second
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        photograph_complaint(large, f"expected at most {limit:,} pixels")
+    with pytest.raises(RequestError, match="1 or 3 channels, found a network that reads 4"):
+        read_photograph(text, channels=4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "bmp", "webp"])
+def test_a_damaged_photograph_is_read_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
+    path, generator = tmp_path / f"image.{suffix}", np.random.default_rng(0)
+    Image.linear_gradient("L").resize((24, 24)).save(path)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(60):
+        content = bytearray(whole[: generator.integers(1, len(whole) + 1)])
+        content[generator.integers(len(content))] ^= generator.integers(1, 256)
+        path.write_bytes(content)
+        try:
+            assert read_photograph(path).dtype == torch.uint8
+        except ConvbenchError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused >= 20

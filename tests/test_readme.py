@@ -11,14 +11,25 @@ from pathlib import Path
 
 import pytest
 
+from convbench.models import names as convbench_names
+
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+SHOWN = {text.splitlines()[0]: text for kind, text in BLOCKS if kind == "text"}
 COMMANDS = [line[2:] for kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
 
 
 def run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "COLUMNS": "120", **environment}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def section(title: str) -> list[str]:
+    """The commands of one section."""
+    text = README.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\$ (.*)$", text, re.M)
+    assert lines, title
+    return lines
 
 
 def convbench(line: str) -> list[str]:
@@ -40,27 +51,64 @@ def test_the_python_face(tmp_path: Path) -> None:
     (code,) = [text for kind, text in BLOCKS if kind == "python"]
     done = run([sys.executable, "-c", code], tmp_path)
     assert done.returncode == 0, done.stderr
-    counts, ours, rival = done.stdout.splitlines()
+    counts, ours, maps, rival = done.stdout.splitlines()
     assert counts == "60,000 parameters, 340,908 connections"
+    assert maps.startswith("(1, 512, 14, 14) ('conv1', 'conv2', 'inception_3b'")
     assert float(ours.split()[0]) < 5
     assert float(rival.split()[0]) < 3
 
 
 def test_other_things_to_type(tmp_path: Path) -> None:
     """One after the other in one folder, as a reader would."""
-    lines = [line for line in COMMANDS if line.startswith(".venv") and "lecun1998" not in line and "mnist" not in line]
-    assert len(lines) == 5
     outputs = []
-    for line in lines:
+    for line in section("Other things to type"):
         done = run(convbench(line), tmp_path)
         assert done.returncode == 0, (line, done.stderr)
         outputs.append(done.stdout)
-    models, cost, train, evaluate, report = outputs
-    assert "lenet5_relu" in models
+    cost, train, evaluate, report = outputs
     assert "340,908" in cost
     assert train.splitlines()[0].split(": ")[1] == evaluate.splitlines()[0].split(": ")[1]
     assert "report: report/index.html" in report
     assert (tmp_path / "report/index.html").stat().st_size > 10_000
+
+
+def test_the_networks_as_published(tmp_path: Path) -> None:
+    outputs = []
+    for line in section("The networks, as published"):
+        done = run(convbench(line), tmp_path)
+        assert done.returncode == 0, (line, done.stderr)
+        outputs.append(done.stdout)
+    listing, story, cost, claims = outputs
+    names = {line.split()[0] for line in listing.splitlines() if line.strip()}
+    assert set(convbench_names()) <= names
+    (count,) = re.findall(r"(\d+) networks, each", README.read_text())
+    assert int(count) == len(convbench_names())
+    assert "138,357,544" in story and "Departures" in story
+    assert "6,998,552" in cost
+    assert "AlexNet, year" in claims
+    assert "wrong " in claims and not re.search(r"  (right|ambiguous) ", claims)
+
+
+@pytest.mark.slow
+def test_the_audit_is_as_shown(tmp_path: Path) -> None:
+    done = run(convbench(".venv/bin/convbench claims"), tmp_path)
+    (shown,) = [text for line, text in SHOWN.items() if "audited statements" in line]
+    assert shown.strip() in done.stdout.splitlines()
+
+
+@pytest.mark.realdata
+def test_weights_of_other_libraries(tmp_path: Path, real_data: Path, real_weights: Path) -> None:
+    convert, evaluate, predict = section("Weights of other libraries")
+    (source,) = real_weights.glob("mobilenet_v1_1.0_*.npz")
+    assert source.name in convert
+    (tmp_path / source.name).symlink_to(source)
+    (tmp_path / "photograph.jpeg").symlink_to(real_data / "imagenet-val" / "ILSVRC2012_val10.jpeg")
+    done = run(convbench(convert), tmp_path)
+    assert done.returncode == 0 and "wrote mobilenet.safetensors" in done.stdout, done.stderr
+    done = run(convbench(evaluate), tmp_path, CONVBENCH_DATA=str(real_data))
+    assert done.returncode == 0 and done.stdout.startswith("mobilenet_v1: 28.40 % error"), done.stderr
+    done = run(convbench(predict), tmp_path)
+    assert done.returncode == 0 and "Maltese dog" in done.stdout, done.stderr
 
 
 @pytest.mark.slow
@@ -69,7 +117,7 @@ def test_make_bench_does_what_the_readme_shows(tmp_path: Path) -> None:
     for line in ("run first-look", "report first-look"):
         done = run([sys.executable, "-m", "convbench", *line.split()], tmp_path)
         assert done.returncode == 0, done.stderr
-    (shown,) = [text for kind, text in BLOCKS if kind == "text"]
+    (shown,) = [text for line, text in SHOWN.items() if line.startswith("First look")]
 
     def methods(text: str) -> set[str]:
         return {m.group(1).strip() for m in re.finditer(r"^(\S.*?)\s{2,}–\s+[\d.]+\s+[\d.]+–[\d.]+", text, re.M)}

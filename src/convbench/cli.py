@@ -20,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+weights_app = typer.Typer(help="Weights of other libraries.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Where the data sets lie; else CONVBENCH_DATA, the cache, the system.")
@@ -29,14 +32,20 @@ Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
 
 
 @app.command()
-def models(as_json: Json = False) -> None:
-    """List the networks."""
-    from convbench.report.listings import describe_networks, print_networks
+def models(
+    name: Annotated[str | None, typer.Argument(help="A network's name, for its story; none lists all.")] = None,
+    family: Annotated[str | None, typer.Option(help="One family alone, such as vgg.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the networks with their published figures, or tell the story of one."""
+    from convbench.report.stories import describe_network, describe_networks, print_networks, print_story
 
-    if as_json:
-        print(json.dumps(describe_networks(), indent=1))
+    if name is not None:
+        print(json.dumps(describe_network(name), indent=1)) if as_json else print_story(name)
+    elif as_json:
+        print(json.dumps(describe_networks(family), indent=1))
     else:
-        print_networks()
+        print_networks(family)
 
 
 @app.command()
@@ -74,9 +83,9 @@ def data(
     if name is None:
         print_data_sets(as_json)
         return
-    from convbench.data import open_dataset
+    from convbench.data import open_splits
 
-    described = describe_data([open_dataset(name, split, data_dir=data_dir) for split in ("train", "test")])
+    described = describe_data(open_splits(name, data_dir=data_dir))
     if as_json:
         print(json.dumps(described, indent=1))
     else:
@@ -119,7 +128,7 @@ def train(
 @app.command()
 def evaluate(
     network: Annotated[str, typer.Argument(help="A network's name.")],
-    weights: Annotated[Path, typer.Option(help="A .safetensors file that a training wrote.")],
+    weights: Annotated[Path, typer.Option(help="Ours, torchvision's, timm's, Keras' or TF-slim's.")],
     data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
     data_dir: DataDir = None,
@@ -134,6 +143,66 @@ def evaluate(
         print(json.dumps(result, indent=1))
     else:
         print_result(network, result)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Photographs, in any format that Pillow reads.")],
+    network: Annotated[str, typer.Option(help="A network's name.")],
+    weights: Annotated[Path, typer.Option(help="Its weights: ours, torchvision's, timm's, Keras' or TF-slim's.")],
+    top: Annotated[int, typer.Option(help="Answers for each image.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Say what a trained network sees in photographs: the most probable classes, with names."""
+    from convbench.bench.predict import predict as predict_images
+    from convbench.report.predictions import print_predictions
+
+    predictions = predict_images(images, network, weights, top)
+    if as_json:
+        print(json.dumps([one.to_dict() for one in predictions], indent=1))
+    else:
+        print_predictions(predictions)
+
+
+@weights_app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A file of torchvision, timm, Keras or TF-slim.")],
+    network: Annotated[str, typer.Option(help="The network that it fits.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    licence: Annotated[str | None, typer.Option(help="Under which the weights were published.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write another library's weights as safetensors that say their network, source, classes and preprocessing."""
+    from convbench.bench.convert import convert_weights
+    from convbench.report.listings import print_conversion
+
+    metadata = convert_weights(source, network, out, licence=licence)
+    if as_json:
+        print(json.dumps(metadata, indent=1))
+    else:
+        print_conversion(out, metadata)
+
+
+@app.command()
+def claims(
+    slide: Annotated[str | None, typer.Option(help="Slides whose title contains this.")] = None,
+    verdict: Annotated[str | None, typer.Option(help="right, wrong or ambiguous.")] = None,
+    network: Annotated[str | None, typer.Option(help="Claims on this network.")] = None,
+    papers: Annotated[bool, typer.Option("--papers", help="The papers' own counts of our networks instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Recompute every number of the lecture deck: its value, ours, the verdict and the reason."""
+    from convbench.claims import check_claims, check_figures
+    from convbench.report.claims_listing import print_claims, print_figures
+
+    if papers and (slide, verdict) != (None, None):
+        raise RequestError("--papers shows the papers' counts: expected no --slide and no --verdict beside it")
+    if papers:
+        figures = check_figures(network)
+        print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
+        return
+    results = check_claims(slide=slide, verdict=verdict, network=network)
+    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results)
 
 
 @app.command()

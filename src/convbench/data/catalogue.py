@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 class Description:
     """What is known of a data set before it is opened.
 
-    train, test: numbers of images
+    train, test: numbers of images; a split with none does not exist
     shape: of one image: channels, height, width
+    classes: their names; empty where they are not listed here
     source: where it was published
     folders: where its files may lie below a data folder
     files: split -> (name of file, md5 of its uncompressed content), in the order in which they are read
-    torchvision: the name of the class in `torchvision.datasets` that downloads it
+    torchvision: the name of the class in `torchvision.datasets` that downloads it; empty where it cannot be downloaded
+    shorter: see `Dataset`
     """
 
     title: str
@@ -28,6 +30,12 @@ class Description:
     folders: tuple[str, ...] = ()
     files: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     torchvision: str = ""
+    shorter: int | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return tuple(split for split, n in (("train", self.train), ("test", self.test)) if n)
 
 
 DIGITS = tuple("0123456789")
@@ -107,5 +115,16 @@ DATASETS = {
             "test": (("test_batch", "40351d587109b95175f43aff81a1287e"),),
         },
         torchvision="CIFAR10",
+    ),
+    "imagenet-val": Description(
+        title="ImageNet, 500 validation photographs of ILSVRC 2012 (Russakovsky et al. 2015), centre crops",
+        train=0,
+        test=500,
+        shape=(3, 227, 227),
+        classes=(),  # a thousand: see `imagenet_classes`
+        licence="ImageNet's terms of access: research and education, not commercial",
+        source="https://www.image-net.org/challenges/LSVRC/2012/",
+        folders=("imagenet-val", "."),
+        shorter=256,
     ),
 }

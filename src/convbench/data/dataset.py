@@ -17,6 +17,7 @@ class Dataset:
     images: uint8, shape (n, channels, height, width), 0 = background, 255 = full ink or light
     labels: int64, shape (n,), indices into `classes`
     source: where it was read from, for people
+    shorter: of photographs, the pixels of their shorter side before `images` were cropped from them; else None
     """
 
     name: str
@@ -25,6 +26,7 @@ class Dataset:
     labels: Tensor
     classes: tuple[str, ...]
     source: str
+    shorter: int | None = None
 
     def __post_init__(self) -> None:
         assert (self.images.dtype, self.images.ndim) == (torch.uint8, 4)

@@ -14,6 +14,7 @@ from convbench.data.catalogue import DATASETS
 from convbench.data.cifar import read_batches
 from convbench.data.content import locate
 from convbench.data.dataset import Dataset
+from convbench.data.imagenet import CLASSES, LABELS, imagenet_classes, is_imagenet, read_imagenet
 from convbench.errors import RequestError, unknown
 from convbench.files import make_folder
 
@@ -28,8 +29,8 @@ def open_dataset(
     """A split of a data set, whole in memory.
 
     name_or_path: a name in `DATASETS`, or a folder that holds the four IDX files of a data set laid out like
-        MNIST (raw or gzipped; also in its `MNIST/raw`), or CIFAR-10's python batches
-    split: `train` or `test`
+        MNIST (raw or gzipped; also in its `MNIST/raw`), CIFAR-10's python batches, or `imagenet-val`'s files
+    split: `train` or `test`; `imagenet-val` has only `test`
     data_dir: the folder in which to look for a named data set first; then in the one that the environment
         variable CONVBENCH_DATA names, the user's cache (`~/.cache/convbench`), the system's folder
     download: whether a named data set that is nowhere there may be downloaded into the user's cache
@@ -45,6 +46,8 @@ def open_dataset(
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
+    if split not in splits_of(name_or_path):
+        raise RequestError(f"{name_or_path} has no split {split!r}: nearest is {splits_of(name_or_path)[0]}")
     try:
         if name_or_path == "digits":
             return _digits(split)
@@ -58,6 +61,23 @@ def open_dataset(
     if isinstance(name_or_path, str) and os.sep not in name_or_path:
         raise unknown("data set", name_or_path, DATASETS)
     raise RequestError(f"expected a folder with a data set at {folder}, found {_what_is_at(folder)}")
+
+
+def open_splits(
+    name_or_path: str | Path, *, data_dir: Path | None = None, download: bool = True
+) -> tuple[Dataset, ...]:
+    """Every split that the data set has, training first; see `open_dataset`."""
+    splits = splits_of(name_or_path)
+    return tuple(open_dataset(name_or_path, split, data_dir=data_dir, download=download) for split in splits)
+
+
+def splits_of(name_or_path: str | Path) -> tuple[str, ...]:
+    """The splits of the data set of this name or in this folder, without opening it."""
+    if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        return DATASETS[name_or_path].splits
+    if is_imagenet(Path(name_or_path).expanduser()):
+        return DATASETS["imagenet-val"].splits
+    return SPLITS
 
 
 def cache_folder() -> Path:
@@ -81,9 +101,11 @@ def _digits(split: str) -> Dataset:
 
 def _open_named(name: str, split: str, data_dir: Path | None, download: bool) -> Dataset:
     known = DATASETS[name]
-    names, md5s = zip(*known.files[split], strict=True)
     roots = _roots(data_dir)
-    places = (root / folder for root in roots for folder in known.folders)
+    places = [root / folder for root in roots for folder in known.folders]
+    if name == "imagenet-val":
+        return _imagenet(next(filter(is_imagenet, places), None), roots)
+    names, md5s = zip(*known.files[split], strict=True)
     files = next((found for place in places if (found := locate(place, names))), None)
     if files is None:
         missing = (
@@ -98,6 +120,20 @@ def _open_named(name: str, split: str, data_dir: Path | None, download: bool) ->
     else:
         images, labels = idx.read_labelled(files, len(known.classes), md5s)
     return Dataset(name, split, images, labels, known.classes, str(files[0].parent))
+
+
+def _imagenet(folder: Path | None, roots: list[Path]) -> Dataset:
+    known = DATASETS["imagenet-val"]
+    if folder is None:
+        side = known.shape[-1]
+        raise RequestError(
+            f"imagenet-val is not on this machine: expected the folder imagenet-val in one of "
+            f"{', '.join(map(str, roots))}, with {LABELS} (file,class_index), {CLASSES} (line i = class i) and the "
+            f"images, {side}x{side} centre crops of photographs resized to {known.shorter} on the shorter side; it "
+            f"cannot be downloaded, {known.source} gives it out for research"
+        )
+    images, labels = read_imagenet(folder)
+    return Dataset("imagenet-val", "test", images, labels, imagenet_classes(), str(folder), known.shorter)
 
 
 def _roots(data_dir: Path | None) -> list[Path]:
@@ -137,6 +173,8 @@ def _download(name: str, split: str, missing: str) -> list[Path]:
 
 def _open_folder(folder: Path, split: str) -> Dataset:
     """A data set from a folder that the user names: any in IDX files, or the official CIFAR-10."""
+    if is_imagenet(folder):
+        return _imagenet(folder, [])
     cifar10 = DATASETS["cifar10"]
     batches, md5s = zip(*cifar10.files[split], strict=True)
     tables = (*idx.FILES["train"], *idx.FILES["test"])
@@ -156,8 +194,8 @@ def _open_folder(folder: Path, split: str) -> Dataset:
         classes = tuple(map(str, range(count)))
         return Dataset(folder.resolve().name, split, images, labels, classes, str(idx_files[0].parent))
     raise RequestError(
-        f"{folder}: expected {', '.join(tables)} (raw or .gz, here or in MNIST/raw), or CIFAR-10's "
-        f"{', '.join(batches)}; found {_what_is_in(folder)}"
+        f"{folder}: expected {', '.join(tables)} (raw or .gz, here or in MNIST/raw), CIFAR-10's "
+        f"{', '.join(batches)}, or imagenet-val's {LABELS} and {CLASSES}; found {_what_is_in(folder)}"
     )
 
 

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
 from convbench.data.preprocessing import Preprocessing
 from convbench.modes import evaluation_mode
+from convbench.progress import progress
 
-BATCH = 1000
+PIXELS = 32 * 224 * 224  # in a batch: 32 photographs, as memory goes by what the layers make of each pixel
+MOST = 500  # images in a batch: beyond it, small images gain nothing
 
 
-def score_images(net: nn.Module, images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """uint8 images (n, c, h, w) to the network's logits (n, classes), float32; the network's mode is put back."""
-    with evaluation_mode(net), torch.inference_mode():
-        return torch.cat([net(preprocessing(batch)).float() for batch in images.split(BATCH)])
+def score_images(net: nn.Module, images: Tensor, preprocessing: Preprocessing, *, title: str = "") -> Tensor:
+    """uint8 images (n, c, h, w) to the network's logits (n, classes), float32; the network's mode is put back.
+
+    Args:
+        title: of a progress bar on stderr; none is shown without, as inside a training that has its own
+    """
+    shown = progress(title, len(images), "images") if title else nullcontext()
+    with evaluation_mode(net), torch.inference_mode(), shown as bar:
+        scores = []
+        for batch in images.split(batch_size(images, preprocessing)):
+            scores.append(net(preprocessing(batch)).float())
+            if bar is not None:
+                bar.advance(len(batch))
+        return torch.cat(scores)
+
+
+def batch_size(images: Tensor, preprocessing: Preprocessing) -> int:
+    """How many of `images` the network reads at a time: fewer, the larger they are, stored or prepared."""
+    height, width = preprocessing.geometry(images[:1]).shape[2:]
+    pixels = max(height * width, images[0, 0].numel())
+    return max(1, min(MOST, PIXELS // pixels))

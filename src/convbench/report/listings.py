@@ -1,10 +1,8 @@
-"""What the commands print on the terminal: networks, costs, data sets, results."""
+"""What the commands print on the terminal: costs, data sets, results."""
 
 from __future__ import annotations
 
 import json
-import tomllib
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,24 +11,10 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from convbench.counting import Cost
     from convbench.data import Dataset
-
-
-def describe_networks() -> list[dict[str, Any]]:
-    """Every network's entry in the ledger."""
-    text = resources.files("convbench").joinpath("published", "networks.toml").read_text()
-    return [{"name": name, **entry} for name, entry in tomllib.loads(text).items()]
-
-
-def print_networks() -> None:
-    """The networks, a line each; published counts, a dash where the paper gives none."""
-    table = _table("network", "year", "published params", "idea", right=(2,))
-    for entry in describe_networks():
-        params = f"{entry['params']:,}" if "params" in entry else "–"
-        table.add_row(entry["name"], str(entry.get("year", "–")), params, entry["idea"])
-    Console().print(table)
 
 
 def print_cost(cost: Cost) -> None:
@@ -105,21 +89,58 @@ def print_data(described: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def print_conversion(path: Path, metadata: dict[str, Any]) -> None:
+    """What a converted file of weights says of itself."""
+    classes = metadata["classes"]
+    rows = {
+        "network": metadata["network"],
+        "source": f"{metadata['source']}, in the names of {metadata.get('library', 'convbench')}",
+        "sha256": metadata["sha256"],
+        "input": "x".join(map(str, metadata["input_shape"])),
+        "classes": f"{len(classes):,}: {', '.join(classes[:3])}, ..." if classes else "not known",
+        "preprocessing": _settings(metadata["preprocessing"]),
+        "conventions": _settings(metadata.get("conventions", {})),
+        "folded": "batch normalisation lies in the convolutions" if metadata.get("folded") else "",
+        "missing": ", ".join(metadata.get("missing", ())),
+        "licence": metadata.get("licence", "not known"),
+    }
+    print(f"wrote {path}")
+    table = _table("", "")
+    table.show_header = False
+    for name, value in rows.items():
+        if value:
+            table.add_row(Text(name, "bold"), Text(value))
+    Console().print(table)
+
+
+def _settings(values: dict[str, Any]) -> str:
+    """Those that are set, as key=value."""
+    return ", ".join(f"{key}={value}" for key, value in values.items() if value not in (None, False))
+
+
 def print_result(title: str, result: dict[str, Any]) -> None:
-    """An evaluation on one screen."""
+    """An evaluation on one screen; of more than 20 classes, the 20 with the most errors."""
     low, high = result["interval"]
     print(f"{title}: {result['top1_error']:.2f} % error, 95 % interval {low:.2f} to {high:.2f}, {result['n']:,} images")
+    if result["top5_error"] is not None:
+        print(f"not among the best five: {result['top5_error']:.2f} %")
     rejected = result["rejection"]["rejected"]
     share = "cannot be reached" if rejected is None else f"{rejected:.1f} % rejected"
     print(f"for {result['rejection']['target_error']} % error among the rest: {share}\n")
+    classes = result["per_class"]
+    shown = classes if len(classes) <= 20 else sorted(classes, key=lambda one: -one["errors"])[:20]
     table = _table("class", "images", "errors", "error %", right=(1, 2, 3))
-    for one in result["per_class"]:
+    for one in shown:
         error = "–" if one["error"] is None else f"{one['error']:.2f}"
         table.add_row(one["name"], f"{one['n']:,}", str(one["errors"]), error)
     Console().print(table)
+    if len(shown) < len(classes):
+        print(f"and {len(classes) - len(shown):,} classes more; --json has them all")
     if result["worst"]:
-        names = [one["name"] for one in result["per_class"]]
-        worst = [f"{m['index']} ({names[m['label']]} as {names[m['predicted']]})" for m in result["worst"][:6]]
+        worst = [
+            f"{m['index']} ({classes[m['label']]['name']} as {classes[m['predicted']]['name']})"
+            for m in result["worst"][:6]
+        ]
         print(f"\nworst images: {', '.join(worst)}")
 
 

@@ -1,0 +1,100 @@
+"""What a trained network sees in single photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from convbench.bench.evaluate import load_network
+from convbench.data import Preprocessing
+from convbench.data.photographs import read_photograph, require_image_file
+from convbench.errors import ConvbenchError, RequestError
+from convbench.modes import evaluation_mode
+from convbench.progress import track
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A class with the probability that the network gives it, percent.
+
+    index: counted from 0
+    name: "class 7" where the weights do not say their classes' names
+    """
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one photograph, the first first."""
+
+    file: str
+    answers: tuple[Answer, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def predict(images: Sequence[Path | str | Image], network: str, weights: Path, top: int = 5) -> list[Prediction]:
+    """The `top` most probable classes of each of `images`, in their order.
+
+    Args:
+        images: files in any format that Pillow reads, or photographs that it has opened; see `read_photograph`
+        network: its name
+        weights: its file, which also says how images are prepared; where it fixes no size, as with networks for small
+            images, the shorter side is resized to what the network reads and the centre is cut out
+
+    Probabilities are the softmax of the network's outputs: they mean what they say where it was trained with cross
+    entropy.
+
+    Raises RequestError for a file that is missing or no image, and what `load_network` raises; ConvbenchError for one
+    that is damaged.
+    """
+    if top < 1:
+        raise RequestError(f"top: expected at least 1 answer for each image, found {top}")
+    for image in images:
+        if not isinstance(image, Image):
+            require_image_file(image)  # before the weights are read, which takes longer than a wrong name deserves
+    loaded = load_network(network, weights)
+    channels, side, _ = loaded.input_shape
+    preprocessing = fit_size(loaded.preprocessing, side)
+    predictions = []
+    with evaluation_mode(loaded.net), torch.inference_mode():
+        for number, image in enumerate(track(images, "predicting", len(images), "images"), start=1):
+            pixels, file = read_photograph(image, channels), _file_of(image, number)
+            try:
+                prepared = preprocessing(pixels[None])
+            except RequestError as error:
+                raise RequestError(f"{file}: {error}") from error
+            scores = loaded.net(prepared)[0].double()
+            if not bool(scores.isfinite().all()):
+                raise ConvbenchError(f"{file}: expected numbers from {network} with {weights}, found NaN or infinity")
+            predictions.append(Prediction(file, _best(scores.softmax(dim=0), loaded.classes, top)))
+    return predictions
+
+
+def fit_size(preprocessing: Preprocessing, side: int) -> Preprocessing:
+    """`preprocessing` such that any photograph comes out with `side` pixels; as it is where it fixes a size itself."""
+    if any(step is not None for step in (preprocessing.shorter, preprocessing.crop, preprocessing.size)):
+        return preprocessing
+    inside = side - 2 * preprocessing.pad
+    return replace(preprocessing, shorter=inside, crop=inside)
+
+
+def _best(probabilities: Tensor, classes: tuple[str, ...], top: int) -> tuple[Answer, ...]:
+    best = probabilities.topk(min(top, len(probabilities)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return tuple(Answer(index, classes[index] if classes else f"class {index}", 100 * share) for index, share in pairs)
+
+
+def _file_of(image: Path | str | Image, number: int) -> str:
+    return (getattr(image, "filename", "") or f"image {number}") if isinstance(image, Image) else str(image)

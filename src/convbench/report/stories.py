@@ -1,0 +1,175 @@
+"""The networks on the terminal: the list of all, and the story of each on one screen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from convbench.report.retelling import ERRORS, describe_network, describe_networks
+
+__all__ = ["describe_network", "describe_networks", "print_networks", "print_story"]
+
+UNKNOWN = "–"
+LIST_WIDTH, STORY_WIDTH = 120, 104  # characters where no terminal says; longer lines of prose are hard to read
+SHORT = {  # what the figures were measured on, for the narrow column of the list
+    "MNIST test": "MNIST",
+    "CIFAR-10 test": "CIFAR-10",
+    "ILSVRC-2012 val": "ILSVRC val",
+    "ILSVRC-2012 val without 1,700 blacklisted images": "ILSVRC val¹",
+}
+FOOTER = (
+    "M: millions. Errors are a single network's, as its own paper gives them. One crop, ten crops and dense evaluation "
+    "differ by more than many neighbours in this list do: compare within a protocol.\n"
+    "¹ without 1,700 blacklisted images, which flatters by 0.2 to 0.3   ² unverified: the paper was not at hand\n"
+    "The story of one: convbench models NAME"
+)
+COUNTS = {"params": "parameters", "macs": "multiply-adds", "connections": "connections"}
+PARTIAL = {"layer", "image_size", "num_classes", "auxiliary"}  # keys of figures that count another thing than `input`
+CONFIDENCE = {"verified": "", "recalled": "unverified", "computed": "computed here"}
+
+
+def print_networks(family: str | None = None, console: Console | None = None) -> None:
+    """The networks, a line each: year, counts, published errors with their protocol; a dash where there are none.
+
+    With `family`, that family's only; RequestError for an unknown one.
+    """
+    console = console or _console(LIST_WIDTH)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("network", no_wrap=True)
+    for heading in ("year", "params,\nM", "multiply-\nadds, M", "top-1\n%", "top-5\n%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("measured on")
+    above = None
+    for entry in describe_networks(family):
+        if above not in (None, entry["family"]):
+            table.add_row()
+        above = entry["family"]
+        measured = _listed(SHORT.get(entry.get("data", ""), entry.get("data")), entry.get("protocol"))
+        table.add_row(
+            entry["name"],
+            str(entry.get("year", UNKNOWN)),
+            f"{entry['params'] / 1e6:,.3f}",
+            f"{entry['macs'] / 1e6:,.1f}",
+            str(entry.get("top1_error", entry.get("error", UNKNOWN))),
+            str(entry.get("top5_error", UNKNOWN if "error" not in entry else "")),
+            Text(measured + ("²" if entry.get("confidence") == "recalled" else "")),
+        )
+    console.print(table)
+    console.print()
+    console.print(Text(FOOTER, "dim"))
+
+
+def print_story(name: str, console: Console | None = None) -> None:
+    """A network on one screen: its paper, the idea, the paper's table, departures, errors, relatives.
+
+    Raises RequestError for an unknown name.
+    """
+    story = describe_network(name)
+    console = console or _console(STORY_WIDTH)
+    console.width = min(console.width, STORY_WIDTH)
+    console.print(Text.assemble((story["title"], "bold"), f"  {name}"))
+    if "paper" in story:
+        if story["published_in"]:
+            console.print(Text(story["published_in"]["title"], "italic"))
+        arxiv = f"arXiv:{story['arxiv']}" if "arxiv" in story else ""
+        public = "" if str(story["year"]) in story["paper"] else f"public in {story['year']}"
+        console.print(Text(_listed(story["paper"], arxiv, public)))
+    if story["about"]:
+        console.print()
+        console.print(_marked(story["about"]))
+    console.print()
+    console.print(_facts(story))
+    for table in story["tables"]:
+        console.print()
+        if table["caption"]:
+            console.print(_marked(table["caption"]))
+        console.print(_named(Text(table["text"], no_wrap=True), name), crop=False, overflow="ignore")
+    if story["departures"]:
+        console.print(Text("\nDepartures", "bold"))
+        console.print(_grid([("-", _marked(departure)) for departure in story["departures"]], gap=1))
+    if errors := _measurements(story["figures"]):
+        console.print(Text("\nPublished errors", "bold"))
+        console.print(_grid(errors))
+    console.print()
+    relatives = _named(Text(" ".join(story["relatives"])), name)
+    console.print(_grid([(_bold("relatives"), relatives), (_bold("try"), "\n".join(story["commands"]))]))
+
+
+def _facts(story: dict[str, Any]) -> Table:
+    """How the network is built, and its counts beside the printed ones."""
+    shape = "x".join(map(str, story["input"]))
+    facts = [
+        ("idea", story["idea"]),
+        ("code", _listed(story["variant"], f"models/{story['family']}.py")),
+        ("input", f"{shape}, {story['classes']} classes"),
+    ]
+    for metric, label in COUNTS.items():
+        if metric in story:
+            printed = [_printed(f) for f in story["figures"] if f["metric"] == metric and not PARTIAL & f.keys()]
+            facts.append((label, f"{story[metric]:,}" + (f"; printed {_listed(*printed)}" if printed else "")))
+    if "departure" in story:
+        facts.append(("origin", story["departure"]))
+    return _grid([(_bold(label), text) for label, text in facts])
+
+
+def _printed(figure: dict[str, Any]) -> str:
+    """A count as its source prints it: 138M (table 2)."""
+    digits = figure.get("printed") or format(figure["value"], ",")
+    return f"{digits} ({_listed(figure['source'], CONFIDENCE[figure['confidence']])})"
+
+
+def _measurements(figures: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """(errors, measured on, source) of everything measured; the top-1 and top-5 of one measurement share a row."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for figure in figures:
+        if figure["metric"] in ERRORS:
+            source = _listed(figure["source"], CONFIDENCE[figure["confidence"]])
+            row = rows.setdefault((_listed(figure["data"], figure["protocol"]), source), {})
+            row[figure["metric"]] = figure["value"]
+    return [(f"{_percents(values)} %", measured, source) for (measured, source), values in rows.items()]
+
+
+def _percents(values: dict[str, float]) -> str:
+    """27.0 / 8.8 for top-1 and top-5, 8.75 for the one error of ten classes."""
+    metrics = ("error",) if "error" in values else ("top1_error", "top5_error")
+    return " / ".join(str(values.get(metric, UNKNOWN)) for metric in metrics)
+
+
+def _grid(rows: Sequence[tuple[str | Text, ...]], *, gap: int = 2) -> Table:
+    grid = Table.grid(padding=(0, gap, 0, 0))
+    grid.add_column(no_wrap=True)
+    for row in rows:
+        grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # square brackets are no markup
+    return grid
+
+
+def _bold(text: str) -> Text:
+    return Text(text, "bold")
+
+
+def _listed(*parts: str | None) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _marked(text: str) -> Text:
+    """Prose with what stands in backticks set off."""
+    return Text.assemble(*((part, "cyan" if i % 2 else "") for i, part in enumerate(text.split("`"))))
+
+
+def _named(text: Text, name: str) -> Text:
+    """`text` with the network's own name set off."""
+    text.highlight_regex(rf"(?<!\w){name}(?!\w)", "bold green")
+    return text
+
+
+def _console(width: int) -> Console:
+    """The terminal, or `width` characters where the output goes to a file or a pipe, which have none of their own."""
+    console = Console()
+    if not console.is_terminal and console.file is sys.stdout:
+        console.width = width
+    return console
