@@ -15,7 +15,7 @@ from convbench.models import build, names
 from convbench.models.folding import fold_batch_norm, foldable
 from convbench.models.weights import load_weights, save_weights
 
-NETWORKS = {  # one of every structure that has batch normalisation, and a size of image that keeps it cheap
+NETWORKS = {  # a network of most families that have batch normalisation, and a size of image that keeps it cheap
     "vgg11_bn": 32,
     "googlenet_bn": 64,
     "inception_v2": 64,
@@ -23,7 +23,6 @@ NETWORKS = {  # one of every structure that has batch normalisation, and a size 
     "resnet18": 32,
     "resnet50": 32,
     "resnet20": 32,
-    "inception_v4": 80,
     "inception_resnet_v1": 80,
     "xception": 72,
     "resnext29_8x64d": 32,

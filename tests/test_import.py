@@ -194,7 +194,6 @@ def keras_toy(*, scale: bool = True) -> Any:
             layers.Flatten(),
             layers.Dense(9, name="hidden"),
             layers.ReLU(6.0),
-            layers.Dropout(0.5),  # keeps a seed that is no weight
             layers.Dense(5, name="fc"),
         ]
     )
@@ -207,13 +206,12 @@ def test_keras_computes_the_same(suffix: str, scale: bool, tmp_path: Path) -> No
     keras_toy()  # so that automatic names do not begin at 0
     model, path = keras_toy(scale=scale), tmp_path / f"w{suffix}"
     random = np.random.default_rng(0)
-    weights = [weight for weight in model.weights if "seed" not in weight.path]
-    for weight in weights:
+    for weight in model.weights:
         weight.assign(
             random.uniform(0.2, 1.0, weight.shape) * random.choice([-1, 1], weight.shape) ** (weight.ndim > 1)
         )
     if suffix == ".npz":
-        np.savez(path, **{"/".join(one.path.split("/")[-2:]) + ":0": one.numpy() for one in weights})
+        np.savez(path, **{"/".join(one.path.split("/")[-2:]) + ":0": one.numpy() for one in model.weights})
     else:
         model.save_weights(path) if suffix == ".weights.h5" else model.save(path)
     net = toy()
@@ -228,6 +226,22 @@ def test_keras_computes_the_same(suffix: str, scale: bool, tmp_path: Path) -> No
         "missing": ["aux.0.bias", "aux.0.weight", *(f"aux.1.{own}" for own in sorted((*BN, "num_batches_tracked")))],
         "conventions": {"bn_eps": 1e-3, "relu6": True, "same_padding": True, "avg_pool_counts_padding": False},
     }
+
+
+def test_what_keras_keeps_beside_weights_is_passed_over(tmp_path: Path) -> None:
+    """Seeds of dropout layers, the optimiser's state; and variables that nobody here knows are named, not guessed."""
+    import h5py
+
+    path = tmp_path / "w.weights.h5"
+    keras_toy().save_weights(path)
+    with h5py.File(path, "a") as file:
+        file["layers/dropout/seed_generator/vars/0"] = np.array([1, 2], np.uint32)
+        file["optimizer/vars/0"] = np.zeros(3, np.float32)
+    load_weights(toy(), path)
+    with h5py.File(path, "a") as file:
+        for number in range(3):
+            file[f"layers/lstm/cell/vars/{number}"] = np.zeros((2, 2), np.float32)
+    assert refused(toy(), path).endswith("cell/2 is unknown; cell/bias is unknown; cell/kernel is unknown")
 
 
 def slim_tensors(net: Toy, *, background: int = 1) -> dict[str, Tensor]:
@@ -283,6 +297,23 @@ def test_torch_layout_is_never_transposed(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "w.pt")
     with pytest.raises(RequestError, match=r"features.hidden.weight is \(112, 9\), expected \(9, 112\)$"):
         load_weights(other, tmp_path / "w.pt")
+
+
+def test_a_convolution_that_spans_what_it_reads_is_a_linear_layer(tmp_path: Path) -> None:
+    net, other = toy(), toy(1)
+    state = {f"features.{name}": tensor for name, tensor in state_of(net).items() if not name.startswith("aux")}
+    state["features.hidden.weight"] = state["features.hidden.weight"].reshape(9, 7, 4, 4)
+    state["features.pointwise.weight"] = state["features.pointwise.weight"].flatten(1)
+    torch.save(state, tmp_path / "w.pt")
+    load_weights(other, tmp_path / "w.pt")
+    assert torch.equal(other.hidden.weight, net.hidden.weight)
+    assert torch.equal(other.pointwise.weight, net.pointwise.weight)
+    state["features.hidden.weight"] = torch.zeros(9, 7, 4, 3)
+    state["features.conv.weight"] = torch.zeros(6, 27)
+    torch.save(state, tmp_path / "w.pt")
+    assert refused(other, tmp_path / "w.pt").endswith(
+        "conv.weight is (6, 27), expected (6, 3, 3, 3); features.hidden.weight is (9, 7, 4, 3), expected (9, 112)"
+    )
 
 
 def test_torchvision_computes_the_same(tmp_path: Path) -> None:
@@ -381,6 +412,11 @@ def test_what_differs_is_named(change: Any, message: str, tmp_path: Path) -> Non
     write_npz(tmp_path / "w.npz", tensors)
     line = refused(toy(), tmp_path / "w.npz")
     assert line.endswith(message) and line.startswith(f"{tmp_path / 'w.npz'} does not fit Toy: ")
+
+
+def test_names_that_nobody_knows_are_set_beside_ours(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+    assert "does not fit Toy: bn.bias is missing; bn.running_mean is missing; " in refused(toy(), tmp_path / "w.pt")
 
 
 def test_half_an_auxiliary_head_is_not_optional(tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ def test_knows_tf_slim_names() -> None:
         *("Mixed_6a/Branch_0/Conv2d_1a_1x1", "Mixed_6a/Branch_1/Conv2d_1a_1x1", "Mixed_6e/Branch_2/Conv2d_0e_1x7"),
         *("Mixed_7a/Branch_0/Conv2d_1a_3x3", "Mixed_7a/Branch_1/Conv2d_1a_3x3", "Mixed_7b/Branch_1/Conv2d_0b_3x1"),
         *("Mixed_7c/Branch_1/Conv2d_0c_3x1", "Mixed_7b/Branch_2/Conv2d_0d_3x1", "Mixed_7c/Branch_2/Conv2d_0c_1x3"),
-        *("AuxLogits/Conv2d_1b_1x1", "AuxLogits/Conv2d_2a_5x5/BatchNorm", "AuxLogits/Conv2d_2b_1x1"),
+        *("AuxLogits/Conv2d_1b_1x1", "AuxLogits/Conv2d_2a_5x5", "AuxLogits/Conv2d_2b_1x1"),
+        *("AuxLogits/Conv2d_1b_1x1/BatchNorm", "AuxLogits/Conv2d_2a_5x5/BatchNorm"),
         "Logits/Conv2d_1c_1x1",
     }
     leaves = {

@@ -17,9 +17,9 @@ def convert_weights(source: Path, network: str, out: Path, *, licence: str | Non
 
     licence: under which the weights were published, where it is not the library's own
 
-    The metadata, which are returned as they were written, say network, library, source (the file's name) and its sha256, input_shape,
-    classes, preprocessing, conventions, licence where known, which optional tensors are missing and whether batch
-    normalisation is folded. Auxiliary heads that the source lacks are left out of the file, too.
+    The metadata, which are returned as they were written, say network, library, source (the file's name) and its
+    sha256, input_shape, classes, preprocessing, conventions, licence where known, which optional tensors are missing
+    and whether batch normalisation is folded. Auxiliary heads that the source lacks are left out of the file, too.
 
     Raises RequestError where `source` is not understood, or where there is already a file at `out`.
     """

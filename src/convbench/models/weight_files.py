@@ -51,8 +51,11 @@ def read_weight_file(path: Path) -> WeightFile:
     """
     if not path.is_file():
         raise RequestError(f"no weights at {path}: expected {EXPECTED}")
-    with path.open("rb") as file:
-        head = file.read(9)
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from error
     metadata: dict[str, Any] = {}
     if head[8:] != b"{" and head.startswith(b"PK"):
         tensors = _read_zip(path)
