@@ -2,15 +2,17 @@
 
     python benchmarks/networks_beside_peers.py [--networks vgg16 ...] [--repeats 15] [--batch 8] [--threads 2]
 
-Prints one JSON line a network. All contestants hold the same weights, loaded from the peer's own file through
-`load_weights`, and their logits must agree; they run in turn, so that a slow minute of the machine hits all of them.
-`ratio` is the median over the repeats of the peer's time over ours in that repeat: above 1, ours is faster.
+Prints one JSON line a network. Ours holds the first peer's weights, loaded from its own file through `load_weights`,
+and their logits must agree; contestants run in turn, so that a slow minute of the machine hits all of them.
+The peers run as they are built, and once more after a user has put them into channels last, which ours are from the
+start. `ratio` is the median over the repeats of the peer's time over ours in that repeat: above 1, ours is faster.
 A training step is forward, cross-entropy (auxiliary heads included), backward and SGD with momentum.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import tempfile
@@ -28,7 +30,7 @@ from torch.nn import functional as F
 
 from convbench.bench.store import describe_machine, describe_versions
 from convbench.models import build, published_input
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
 
 PEERS: dict[str, tuple[str | None, str | None]] = {  # ours -> torchvision's name, timm's name
     "vgg16": ("vgg16", "vgg16"),
@@ -54,7 +56,9 @@ def contestants(name: str) -> dict[str, nn.Module]:
         state = next(iter(peers.values())).state_dict()
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
         load_weights(ours, path)
-    return {"convbench": ours, **peers}
+    layouts = {f"{key}, channels last": copy.deepcopy(net) for key, net in peers.items()}
+    layouts = {key: net.to(memory_format=torch.channels_last) for key, net in layouts.items()}
+    return {"convbench": ours, **peers, **layouts}
 
 
 def seconds(work: Callable[[], object]) -> float:

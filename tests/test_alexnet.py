@@ -14,10 +14,10 @@ from convbench import features
 from convbench.counting import trace
 from convbench.errors import RequestError
 from convbench.models import build
-from convbench.models.foreign.alexnet import torchvision as torchvision_layers
 from convbench.models.registry import FAMILIES
-from convbench.models.weight_files import WeightFile
-from convbench.models.weights import load_file, load_weights
+from convbench.weights import load_file, load_weights
+from convbench.weights.files import WeightFile
+from convbench.weights.foreign.alexnet import torchvision as torchvision_layers
 
 FIGURE_2 = {  # output, weights and biases, multiply-adds
     "conv1": ((96, 55, 55), 11 * 11 * 3 * 96 + 96, 55 * 55 * 11 * 11 * 3 * 96),

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from convbench import features
 from convbench.counting import trace
 from convbench.models import build
-from convbench.models.conventions import conventions_of
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
+from convbench.weights.conventions import conventions_of
 from parity import relative_error
 
 FIGURE_5 = {  # (channels, side) that follow from its widths at 224 pixels

@@ -438,7 +438,7 @@ def test_photographs_of_different_sizes(photographs: Path) -> None:
 def test_a_photograph_cut_short(photographs: Path) -> None:
     path = photographs / "a.jpeg"
     path.write_bytes(path.read_bytes()[:-60])
-    complaint("a.jpeg: expected a whole image", "truncated", name_or_path=photographs, split="test")
+    complaint("a.jpeg: expected a whole image", "cannot be decoded", name_or_path=photographs, split="test")
 
 
 @pytest.mark.realdata
@@ -449,7 +449,7 @@ def test_imagenet_is_what_it_was(real_data: Path) -> None:
     assert opened.images.shape[1:] == known.shape
     assert opened.labels[:4].tolist() == [65, 970, 230, 809]
     assert opened.classes[65] == "sea snake"
-    assert 0 <= opened.labels.min() and opened.labels.max() <= 999 and len(set(opened.classes)) == 1000
+    assert opened.labels.min() >= 0 and opened.labels.max() <= 999 and len(set(opened.classes)) == 1000
     assert opened.fingerprint == "5676a3fc670774b9"
     with Image.open(real_data / "imagenet-val/ILSVRC2012_val3.jpeg") as image:
         assert (opened.images[2].permute(1, 2, 0).numpy() == np.asarray(image.convert("RGB"))).all()
@@ -536,11 +536,12 @@ def test_what_is_no_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read_photograph(text, channels=4)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of damaged EXIF data
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "bmp", "webp"])
 def test_a_damaged_photograph_is_read_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
     path, generator = tmp_path / f"image.{suffix}", np.random.default_rng(0)
     Image.linear_gradient("L").resize((24, 24)).save(path)
-    whole, refused = path.read_bytes(), 0
+    whole, refusals = path.read_bytes(), list[str]()
     for _ in range(60):
         content = bytearray(whole[: generator.integers(1, len(whole) + 1)])
         content[generator.integers(len(content))] ^= generator.integers(1, 256)
@@ -548,6 +549,6 @@ def test_a_damaged_photograph_is_read_or_refused_in_one_line(suffix: str, tmp_pa
         try:
             assert read_photograph(path).dtype == torch.uint8
         except ConvbenchError as error:
-            assert str(path) in str(error) and "\n" not in str(error)
-            refused += 1
-    assert refused >= 20
+            refusals.append(str(error))
+    assert len(refusals) >= 20
+    assert all(str(path) in refusal and "\n" not in refusal for refusal in refusals)

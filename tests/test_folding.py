@@ -12,8 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from convbench.errors import RequestError
 from convbench.models import build, names
-from convbench.models.folding import fold_batch_norm, foldable
-from convbench.models.weights import load_weights, save_weights
+from convbench.weights import load_weights, save_weights
+from convbench.weights.folding import fold_batch_norm, foldable
 
 NETWORKS = {  # a network of most families that have batch normalisation, and a size of image that keeps it cheap
     "vgg11_bn": 32,
@@ -135,7 +135,7 @@ def test_folded_weights_go_into_a_fresh_network(tmp_path: Path) -> None:
     load_weights(fresh, tmp_path / "w.safetensors")
     assert torch.equal(fresh(images), net(images))
 
-    from convbench.models.foreign.resnet import torchvision_name
+    from convbench.weights.foreign.resnet import torchvision_name
 
     state = {
         torchvision_name(name.rpartition(".")[0]) + "." + name.rpartition(".")[2]: tensor

@@ -17,9 +17,9 @@ from convbench.counting import trace
 from convbench.errors import RequestError
 from convbench.layers import WithAuxiliary
 from convbench.models import build
-from convbench.models.foreign.googlenet import slim_layers
 from convbench.models.googlenet import MODULES, GoogLeNet
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
+from convbench.weights.foreign.googlenet import slim_layers
 from parity import randomise, relative_error, train_one_step
 
 TABLE_1 = {  # (channels, side) after each row of the table, at 224 pixels

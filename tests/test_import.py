@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,19 @@ from convbench.bench.evaluate import evaluate_weights, load_network
 from convbench.data import DATASETS, Preprocessing
 from convbench.errors import ConvbenchError, RequestError
 from convbench.layers import SameConv2d
-from convbench.models import build, importing
-from convbench.models.conventions import apply_conventions, conventions_of
-from convbench.models.foreign.origin import Origin
-from convbench.models.foreign.resnet import akamaster_layers
-from convbench.models.weight_files import read_weight_file
-from convbench.models.weights import load_weights, read_metadata, save_weights
+from convbench.models import build
+from convbench.weights import load_weights, matching, read_metadata, save_weights
+from convbench.weights.conventions import apply_conventions, conventions_of
+from convbench.weights.files import read_weight_file
+from convbench.weights.foreign.origin import Origin
+from convbench.weights.foreign.resnet import akamaster_layers
+from convbench.weights.matching import match_tensors
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+CAUTIONS = {
+    "resnet50": "torchvision's and timm's own weights stride in the 3x3: if these are theirs, take the _v1_5 network",
+    "resnet50_v1_5": None,
+}
 
 
 class Toy(nn.Sequential):
@@ -94,8 +100,8 @@ TORCH = Origin("torchvision", lambda _: {leaf: f"features.{leaf}" for leaf in LE
 
 @pytest.fixture(autouse=True)
 def _toy_origins(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importing._origins
-    monkeypatch.setattr(importing, "_origins", lambda net: (KERAS, SLIM, TORCH) if type(net) is Toy else real(net))
+    real = matching._origins
+    monkeypatch.setattr(matching, "_origins", lambda net: (KERAS, SLIM, TORCH) if type(net) is Toy else real(net))
 
 
 def toy(seed: int = 0, num_classes: int = 5) -> Toy:
@@ -275,7 +281,7 @@ def test_a_bias_in_place_of_a_normalisation(tmp_path: Path, monkeypatch: pytest.
     biased = Origin(
         "TF-slim", lambda net: {**SLIM.layers(net), "bn": "Toy/conv/biases"}, layout="slim", optional=("aux",)
     )
-    monkeypatch.setattr(importing, "_origins", lambda _: (biased,))
+    monkeypatch.setattr(matching, "_origins", lambda _: (biased,))
     net, other = toy(), toy(1)
     tensors = slim_tensors(net, background=0) | {"Toy/conv/biases": torch.arange(6.0)}
     write_npz(tmp_path / "w.npz", {name: tensors[name] for name in tensors if "/bn/" not in name})
@@ -618,3 +624,20 @@ def test_no_h5py_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "w.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100)
     line = refused(build("lenet1"), tmp_path / "w.h5")
     assert line.endswith("w.h5 is Keras' HDF5: pip install 'convbench[keras-files]' reads it")
+
+
+def test_torchvisions_resnet50_in_the_published_form_is_taken_with_a_caution(tmp_path: Path) -> None:
+    """The tensors of both forms are alike; the file cannot tell, so the user is told."""
+    path = tmp_path / "resnet50.pth"
+    torch.save(torchvision.models.resnet50(weights=None, num_classes=5).state_dict(), path)
+    cautions = {name: load_weights(build(name, num_classes=5), path).get("caution") for name in CAUTIONS}
+    assert cautions == CAUTIONS
+
+
+def test_heads_that_we_do_not_build_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tensors = {"body.weight": torch.ones(2, 3), "net/AuxLogits/weights": torch.ones(4)}
+    net = nn.Sequential(OrderedDict(body=nn.Linear(3, 2, bias=False)))
+    for ignored, unknown in (((), 1), (("/AuxLogits/",), 0)):
+        origin = Origin("other", lambda _: {"body": "body"}, ignored=ignored)
+        monkeypatch.setattr(matching, "_origins", lambda _, origin=origin: (origin,))
+        assert len(match_tensors(net, tensors).differences) == unknown

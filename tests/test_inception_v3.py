@@ -23,9 +23,9 @@ from convbench import features
 from convbench.errors import RequestError
 from convbench.layers import WithAuxiliary
 from convbench.models import build
-from convbench.models.foreign.inception_v3 import slim_layers
 from convbench.models.inception_v3 import InceptionV3
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
+from convbench.weights.foreign.inception_v3 import slim_layers
 
 SIZES = {  # (channels, side) at 299 pixels, as torchvision's source notes them
     **{"conv1a": (32, 149), "conv2a": (32, 147), "conv2b": (64, 147), "pool3a": (64, 73), "conv3b": (80, 73)},

@@ -20,11 +20,11 @@ from convbench import features
 from convbench.errors import RequestError
 from convbench.layers import init_he
 from convbench.models import build
-from convbench.models.foreign.inception_v4 import slim_layers, timm_layers
-from convbench.models.importing import match_tensors
 from convbench.models.inception_v4 import RESNET_V1_A, Residual, ResidualBlock
 from convbench.models.registry import FAMILIES
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
+from convbench.weights.foreign.inception_v4 import slim_layers, timm_layers
+from convbench.weights.matching import match_tensors
 
 NAMES = FAMILIES["inception_v4"]
 V4_STEM = {

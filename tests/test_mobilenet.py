@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from convbench import features
 from convbench.counting import trace
 from convbench.models import build
-from convbench.models.folding import foldable
-from convbench.models.foreign.mobilenet_v1 import slim_layers
 from convbench.models.mobilenet_v1 import MobileNetV1
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
+from convbench.weights.folding import foldable
+from convbench.weights.foreign.mobilenet_v1 import slim_layers
 from parity import randomise, relative_error
 from test_resnet import assert_same_evaluation, assert_same_step, on_meta
 

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from convbench import features
 from convbench.models import build
-from convbench.models.folding import foldable
-from convbench.models.foreign.pyramidnet import author_layers, author_name
 from convbench.models.pyramidnet import Basic, Bottleneck, ResidualBlock, widths
 from convbench.models.registry import FAMILIES
+from convbench.weights.folding import foldable
+from convbench.weights.foreign.pyramidnet import author_layers, author_name
 from parity import randomise
 from test_resnet import on_meta
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from convbench.bench.evaluate import evaluate_weights, load_network
 from convbench.data import Preprocessing, imagenet_classes, open_dataset
 from convbench.errors import RequestError
 from convbench.evaluation.scoring import score_images
-from convbench.models.weight_files import read_weight_file
-from convbench.models.weights import read_metadata
+from convbench.weights import read_metadata
+from convbench.weights.files import read_weight_file
 
 pytestmark = pytest.mark.realdata
 
@@ -23,6 +24,17 @@ MOBILENET_025 = "mobilenet_v1_0.25_224_keras_imagenet.npz"
 RESNET50 = "resnet50_imagenet_pruned_int8_bnfolded.npz"
 RESNET20 = "resnet20-12fca82f.th"
 RESNET56 = "resnet56-4bfd9763.th"
+
+
+def documented(network: str) -> str:
+    """What docs/weights.md says that `network` reaches."""
+    text = Path(__file__).parents[1].joinpath("docs", "weights.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| {network} |")]
+    return row.split("|")[-2].strip()
+
+
+def accuracies(result: dict[str, Any], digits: int) -> str:
+    return f"{100 - result['top1_error']:.{digits}f} / {100 - result['top5_error']:.{digits}f}"
 
 
 @pytest.mark.slow
@@ -37,6 +49,7 @@ RESNET56 = "resnet56-4bfd9763.th"
 def test_imagenet(network: str, file: str, top1: float, top5: float, real_data: Path, real_weights: Path) -> None:
     result = evaluate_weights(network, real_weights / file, "imagenet-val", data_dir=real_data)
     assert result["n"] == 500
+    assert accuracies(result, 1) == documented(network)
     assert 100 - result["top1_error"] == pytest.approx(top1, abs=0.4)
     assert 100 - result["top5_error"] == pytest.approx(top5, abs=0.4)
     low, high = result["interval"]
@@ -50,6 +63,7 @@ def test_imagenet(network: str, file: str, top1: float, top5: float, real_data: 
 def test_cifar10(network: str, file: str, accuracy: float, real_data: Path, real_weights: Path) -> None:
     result = evaluate_weights(network, real_weights / file, "cifar10", data_dir=real_data)
     assert result["n"] == 10_000
+    assert accuracies(result, 2) == documented(network)
     assert 100 - result["top1_error"] == pytest.approx(accuracy, abs=0.001 if network == "resnet20" else 0.05)
 
 

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from convbench import features
 from convbench.models import build
-from convbench.models.folding import foldable
-from convbench.models.foreign.resnet import akamaster_layers, torchvision_layers
 from convbench.models.registry import FAMILIES
 from convbench.models.resnet import Basic, Bottleneck, BottleneckV1_5, PaddedIdentity, ResidualBlock
-from convbench.models.weights import load_weights
+from convbench.weights import load_weights
+from convbench.weights.folding import foldable
+from convbench.weights.foreign.resnet import akamaster_layers, torchvision_layers
 from parity import randomise, relative_error, train_one_step
 
 IMAGENET_SIDES = (112, 56, 28, 14, 7)

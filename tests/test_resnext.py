@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from convbench import features
 from convbench.models import build
-from convbench.models.folding import foldable
-from convbench.models.foreign.resnet import torchvision_layers
 from convbench.models.registry import FAMILIES
 from convbench.models.resnext import ResidualBlock, Transformations
+from convbench.weights.folding import foldable
+from convbench.weights.foreign.resnet import torchvision_layers
 from parity import randomise
 from test_resnet import assert_same_evaluation, assert_same_step, on_meta, shapes, shapes_by_their_names
 

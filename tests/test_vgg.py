@@ -22,10 +22,10 @@ from convbench.counting import trace
 from convbench.data.preprocessing import Preprocessing
 from convbench.errors import RequestError
 from convbench.models import build
-from convbench.models.foreign import vgg as foreign
 from convbench.models.registry import FAMILIES
-from convbench.models.weight_files import WeightFile
-from convbench.models.weights import load_file, load_weights
+from convbench.weights import load_file, load_weights
+from convbench.weights.files import WeightFile
+from convbench.weights.foreign import vgg as foreign
 
 TABLE_1 = {  # convolutions with their kernels and maps, "M" for a pool, as the columns read from top to bottom
     "vgg11": "3-64 M 3-128 M 3-256 3-256 M 3-512 3-512 M 3-512 3-512 M",

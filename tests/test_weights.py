@@ -16,8 +16,8 @@ import torch
 from convbench.errors import ConvbenchError, RequestError
 from convbench.files import make_folder, write_json, write_whole
 from convbench.models import build
-from convbench.models.conventions import conventions_of
-from convbench.models.weights import load_weights, read_metadata, save_weights
+from convbench.weights import load_weights, read_metadata, save_weights
+from convbench.weights.conventions import conventions_of
 
 METADATA = {"network": "lenet1", "classes": ["a", "é"], "preprocessing": {"pad": 2, "low": -0.1, "crop": None}}
 

@@ -21,10 +21,10 @@ from convbench import features
 from convbench.errors import RequestError
 from convbench.layers import SameMaxPool2d, init_he
 from convbench.models import build
-from convbench.models.conventions import apply_conventions
-from convbench.models.foreign.xception import cadene_name, renamed, timm_name
-from convbench.models.weights import load_weights
 from convbench.models.xception import Block, Xception
+from convbench.weights import load_weights
+from convbench.weights.conventions import apply_conventions
+from convbench.weights.foreign.xception import cadene_name, renamed, timm_name
 
 SIZES = {  # of the outputs at 299x299: maps, rows; figure 5 has the widths
     **{"block1.conv1": (32, 149), "block1": (64, 147), "block2": (128, 74), "block3": (256, 37), "block4": (728, 19)},

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from convbench.evaluation import Result as Result
     from convbench.evaluation import evaluate as evaluate
     from convbench.models import build as build
-    from convbench.models.weights import load_weights as load_weights
-    from convbench.models.weights import save_weights as save_weights
     from convbench.rivals import build_rival as build_rival
     from convbench.training.recipe import Recipe as Recipe
     from convbench.training.recipe import open_recipe as open_recipe
+    from convbench.weights import fold_batch_norm as fold_batch_norm
+    from convbench.weights import load_weights as load_weights
+    from convbench.weights import save_weights as save_weights
 
 __version__ = "0.1.0"
 
@@ -40,7 +41,8 @@ _HOME = {
     "Distortion": "convbench.data",
     "evaluate": "convbench.evaluation",
     "features": "convbench.activations",
-    "load_weights": "convbench.models.weights",
+    "fold_batch_norm": "convbench.weights",
+    "load_weights": "convbench.weights",
     "open_dataset": "convbench.data",
     "open_recipe": "convbench.training.recipe",
     "Preprocessing": "convbench.data",
@@ -49,7 +51,7 @@ _HOME = {
     "Result": "convbench.evaluation",
     "Run": "convbench.bench.train",
     "run_suite": "convbench.bench.runner",
-    "save_weights": "convbench.models.weights",
+    "save_weights": "convbench.weights",
     "train": "convbench.bench.train",
 }
 

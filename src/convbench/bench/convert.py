@@ -9,7 +9,7 @@ from typing import Any
 
 from convbench.bench.evaluate import load_network
 from convbench.errors import RequestError
-from convbench.models.weights import read_metadata, save_weights
+from convbench.weights import read_metadata, save_weights
 
 
 def convert_weights(source: Path, network: str, out: Path, *, licence: str | None = None) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from convbench.errors import RequestError
 from convbench.evaluation import result_from_scores
 from convbench.evaluation.scoring import score_images
 from convbench.models import build, published_input
-from convbench.models.importing import match_tensors
-from convbench.models.weight_files import read_weight_file
-from convbench.models.weights import load_file
 from convbench.schema import parse
+from convbench.weights import load_file
+from convbench.weights.files import read_weight_file
+from convbench.weights.matching import match_tensors
 
 MOST_CONFUSED = 100  # classes up to which the table of confusions is part of a result: it grows with their square
 
@@ -95,7 +95,8 @@ def evaluate_weights(
     result = result_from_scores(scores, dataset.labels, dataset.classes).to_dict()
     if len(dataset.classes) > MOST_CONFUSED:
         del result["confusion"]
-    return {**result, "network": network, "data": dataset.name, "split": split, "engine": "eager"}
+    about = {"network": network, "data": dataset.name, "split": split, "engine": "eager"}
+    return {**result, **about, "caution": loaded.metadata.get("caution", "")}
 
 
 def _presumed_classes(num_classes: int | None, side: int) -> tuple[str, ...]:

@@ -24,12 +24,12 @@ from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.evaluation import result_from_scores
 from convbench.files import write_whole
 from convbench.models import build
-from convbench.models.weights import load_weights, save_weights
 from convbench.schema import parse
 from convbench.training.boosting import Ensemble, fit_boosted
 from convbench.training.loop import fit
 from convbench.training.network import TrainedNetwork
 from convbench.training.recipe import Recipe, open_recipe
+from convbench.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
     from convbench.rivals.rival import Rival

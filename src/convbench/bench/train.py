@@ -13,8 +13,8 @@ from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
 from convbench.data import Preprocessing, open_dataset
 from convbench.errors import RequestError
-from convbench.models.weights import load_weights
 from convbench.training.recipe import Recipe, open_recipe
+from convbench.weights import load_weights
 
 
 @dataclass(frozen=True)

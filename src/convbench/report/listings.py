@@ -101,6 +101,7 @@ def print_conversion(path: Path, metadata: dict[str, Any]) -> None:
         "preprocessing": _settings(metadata["preprocessing"]),
         "conventions": _settings(metadata.get("conventions", {})),
         "folded": "batch normalisation lies in the convolutions" if metadata.get("folded") else "",
+        "caution": metadata.get("caution", ""),
         "missing": ", ".join(metadata.get("missing", ())),
         "licence": metadata.get("licence", "not known"),
     }
@@ -122,6 +123,8 @@ def print_result(title: str, result: dict[str, Any]) -> None:
     """An evaluation on one screen; of more than 20 classes, the 20 with the most errors."""
     low, high = result["interval"]
     print(f"{title}: {result['top1_error']:.2f} % error, 95 % interval {low:.2f} to {high:.2f}, {result['n']:,} images")
+    if result.get("caution"):
+        print(f"caution: {result['caution']}")
     if result["top5_error"] is not None:
         print(f"not among the best five: {result['top5_error']:.2f} %")
     rejected = result["rejection"]["rejected"]

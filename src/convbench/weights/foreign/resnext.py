@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convbench.models.foreign.origin import IMAGENET, Origin
-from convbench.models.foreign.resnet import torchvision_layers
+from convbench.weights.foreign.origin import IMAGENET, Origin
+from convbench.weights.foreign.resnet import torchvision_layers
 
 ORIGINS = (Origin("torchvision", torchvision_layers, preprocessing=IMAGENET, licence="BSD-3-Clause"),)

@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import nn
 
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin
 
 SHORTCUTS = ("block2", "block3", "block4", "block13")  # in the order in which Keras numbers their layers
 PREPROCESSING = {"shorter": 333, "crop": 299, "low": -1.0, "high": 1.0}

@@ -9,7 +9,7 @@ from torch import nn
 
 from convbench.errors import RequestError, unknown
 from convbench.layers import SameConv2d, SameMaxPool2d
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin
 
 CONVENTIONS = ("bn_eps", "relu6", "same_padding", "avg_pool_counts_padding")  # fields of Origin, too
 

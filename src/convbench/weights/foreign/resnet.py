@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from convbench.models.foreign.origin import IMAGENET, Origin
+from convbench.models.resnet import Bottleneck
+from convbench.weights.foreign.origin import IMAGENET, Origin
 
 
 def torchvision_layers(net: nn.Module) -> dict[str, str]:
@@ -35,6 +36,14 @@ def torchvision_name(ours: str) -> str:
             return ours
 
 
+def torchvision_caution(net: nn.Module) -> str:
+    if any(isinstance(module, Bottleneck) for module in net.modules()):
+        return (
+            "torchvision's and timm's own weights stride in the 3x3: if these are theirs, take the _v1_5 network"
+        )
+    return ""
+
+
 def akamaster_layers(net: nn.Module) -> dict[str, str]:
     return torchvision_layers(net) | {"fc": "linear"}
 
@@ -44,7 +53,13 @@ def number(layer: str) -> int:
 
 
 ORIGINS = (
-    Origin("torchvision", torchvision_layers, preprocessing=IMAGENET, licence="BSD-3-Clause"),
+    Origin(
+        "torchvision",
+        torchvision_layers,
+        caution=torchvision_caution,
+        preprocessing=IMAGENET,
+        licence="BSD-3-Clause",
+    ),
     Origin(
         "akamaster/pytorch_resnet_cifar10",
         akamaster_layers,

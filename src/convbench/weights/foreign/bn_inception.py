@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from convbench.models.foreign.googlenet import INCEPTION_STYLE, slim_units
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.googlenet import INCEPTION_STYLE, slim_units
+from convbench.weights.foreign.origin import Origin
 
 SLIM = {
     **{"conv2_reduce": "Conv2d_2b_1x1", "conv2": "Conv2d_2c_3x3"},

@@ -11,7 +11,7 @@ from itertools import count
 from torch import nn
 
 from convbench.layers import ConvBNReLU
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin
 
 TIMM_V4 = [*(f"features.{number}" for number in range(22)), "last_linear"]  # in the order of our `blocks`, as all below
 TIMM_RESNET_V2 = [
@@ -134,7 +134,15 @@ def _pairs(net: nn.Module, v4: list[str], resnet_v2: list[str]) -> list[tuple[st
 TENSORFLOW = {"shorter": 341, "crop": 299, "low": -1.0, "high": 1.0}  # the central 87.5 %
 
 ORIGINS = (
-    Origin("TF-slim", slim_layers, layout="slim", classes_offset=1, preprocessing=TENSORFLOW, licence="Apache-2.0"),
+    Origin(
+        "TF-slim",
+        slim_layers,
+        layout="slim",
+        classes_offset=1,
+        ignored=("/AuxLogits/",),  # the release's auxiliary head, which the paper does not have
+        preprocessing=TENSORFLOW,
+        licence="Apache-2.0",
+    ),
     Origin("timm", timm_layers, preprocessing=TENSORFLOW, licence="Apache-2.0"),
     Origin("pretrained-models.pytorch", cadene_layers, preprocessing=TENSORFLOW, licence="Apache-2.0"),
     Origin("Keras", keras_layers, layout="keras", preprocessing=TENSORFLOW),

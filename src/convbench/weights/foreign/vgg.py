@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from convbench.models.foreign.origin import IMAGENET, Origin
+from convbench.weights.foreign.origin import IMAGENET, Origin
 
 MAPS_OF_POOL5 = 512
 PIXELS = {"shorter": 256, "crop": 224, "low": 0.0, "high": 255.0}

@@ -14,9 +14,10 @@ from typing import NamedTuple, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from convbench.models.folding import foldable
-from convbench.models.foreign.origin import Origin
+from convbench.weights.folding import foldable
+from convbench.weights.foreign.origin import Origin
 
+FOREIGN = "convbench.weights.foreign"
 NAMES = {  # layout -> our tensor -> what a library calls it; in torch's layout the names are ours
     "keras": {"weight": ("kernel", "depthwise_kernel"), "bias": ("bias",)},
     "slim": {"weight": ("weights", "depthwise_weights"), "bias": ("biases",)},
@@ -76,9 +77,9 @@ def _ours(net: nn.Module) -> Origin:
 def _origins(net: nn.Module) -> tuple[Origin, ...]:
     """The libraries whose names for the family of `net` are known; none for a network that is not convbench's."""
     home, _, family = type(net).__module__.rpartition(".")
-    if home != "convbench.models" or find_spec(f"{home}.foreign.{family}") is None:
+    if home != "convbench.models" or find_spec(f"{FOREIGN}.{family}") is None:
         return ()
-    origins: tuple[Origin, ...] = import_module(f"{home}.foreign.{family}").ORIGINS
+    origins: tuple[Origin, ...] = import_module(f"{FOREIGN}.{family}").ORIGINS
     return origins
 
 
@@ -95,6 +96,7 @@ class _Wanted(NamedTuple):
 def _match(net: nn.Module, tensors: Mapping[str, Tensor], origin: Origin, folded: bool) -> Match:
     if origin.layout == "keras":
         tensors = _renumbered(tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if not any(part in name for part in origin.ignored)}
     no_gammas = origin.layout != "torch" and not any(name.endswith("/gamma") for name in tensors)
     head, num_classes = _head(net), None
     state, found, lacking, misfits = dict[str, Tensor](), dict[str, str](), dict[str, str](), list[str]()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from convbench.models.foreign.origin import IMAGENET, Origin
+from convbench.weights.foreign.origin import IMAGENET, Origin
 
 
 def torchvision(net: nn.Module) -> Mapping[str, str]:

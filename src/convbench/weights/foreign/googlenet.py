@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from convbench.layers import ConvBNReLU
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin
 
 INCEPTION_STYLE = {"shorter": 256, "crop": 224, "low": -1.0, "high": 1.0}
 TORCHVISION = {

@@ -13,16 +13,16 @@ from torch import nn
 
 from convbench.errors import RequestError
 from convbench.files import write_whole
-from convbench.models.conventions import (
+from convbench.models.registry import FAMILIES, build
+from convbench.weights.conventions import (
     apply_conventions,
     check_conventions,
     conventions_of,
     conventions_of_origin,
 )
-from convbench.models.folding import fold_batch_norm
-from convbench.models.importing import Match, match_tensors
-from convbench.models.registry import FAMILIES, build
-from convbench.models.weight_files import WeightFile, read_weight_file
+from convbench.weights.files import WeightFile, read_weight_file
+from convbench.weights.folding import fold_batch_norm
+from convbench.weights.matching import Match, match_tensors
 
 
 def save_weights(
@@ -49,7 +49,7 @@ def load_weights(net: nn.Module, path: str | Path) -> dict[str, Any]:
     net: as `build` made it; of what was changed since, only what the weights speak of is changed back
 
     Read are safetensors, .npz, PyTorch's checkpoints and Keras' HDF5, whichever the content is, with our own names or,
-    for the families that have a file in `models/foreign`, those of torchvision, timm, Keras, TF-slim and others;
+    for the families that have a file in `weights/foreign`, those of torchvision, timm, Keras, TF-slim and others;
     kernels are transposed, and rows of background classes dropped, as the library's layout asks. A file whose batch
     normalisation lies in biases folds that of `net` (see `fold_batch_norm`).
 
@@ -58,6 +58,7 @@ def load_weights(net: nn.Module, path: str | Path) -> dict[str, Any]:
         preprocessing: fields of `Preprocessing` that its published weights expect
         conventions: what `net` was set to, see `conventions_of`
         licence: of the library's published weights, where known
+        caution: what to know where the tensors fit a network that the library did not train
         missing: our names of optional tensors (auxiliary heads) that the file lacks; they keep their values
         folded: True where `net` was folded
 
@@ -83,6 +84,7 @@ def load_file(net: nn.Module, file: WeightFile) -> dict[str, Any]:
         "library": origin.library if origin.library != "convbench" else "",
         "preprocessing": dict(origin.preprocessing),
         "licence": f"{origin.licence}, if these are {origin.library}'s published weights" if origin.licence else "",
+        "caution": "" if match.folded else origin.caution(net),
         "missing": list(match.missing),
         "folded": match.folded,
         "conventions": conventions_of(net),

@@ -25,6 +25,8 @@ class Origin:
     bn_eps, relu6, same_padding, avg_pool_counts_padding: what the tensors were trained with, where it may differ from
         ours; None leaves ours. The last: whether padding pixels count in the mean (torch) or not (TensorFlow)
     optional: prefixes of our names that files of this library may lack (auxiliary heads)
+    ignored: parts of the library's names, such as "/AuxLogits/", by which tensors are told that we have no layer for
+    caution: what a user must know where these tensors fit a network that the library did not train; "" where none
     preprocessing: fields of `Preprocessing` that prepare images as these weights expect
     licence: of the library's published weights, where known
 
@@ -41,6 +43,8 @@ class Origin:
     same_padding: bool | None = None
     avg_pool_counts_padding: bool | None = None
     optional: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    caution: Callable[[nn.Module], str] = lambda _: ""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin
 
 CIFAR = {
     "mean": (125.3 / 255, 123.0 / 255, 113.9 / 255),

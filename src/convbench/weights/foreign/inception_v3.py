@@ -7,8 +7,8 @@ from itertools import count
 from torch import nn
 
 from convbench.layers import ConvBNReLU
-from convbench.models.foreign.googlenet import INCEPTION_STYLE, slim_units
-from convbench.models.foreign.origin import Origin
+from convbench.weights.foreign.googlenet import INCEPTION_STYLE, slim_units
+from convbench.weights.foreign.origin import Origin
 
 AT_299 = {**INCEPTION_STYLE, "shorter": 342, "crop": 299}
 STEM = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from convbench.models.foreign.origin import Origin
 from convbench.models.mobilenet_v1 import SEPARABLE
+from convbench.weights.foreign.origin import Origin
 
 INCEPTION_STYLE = {"shorter": 256, "crop": 224, "low": -1.0, "high": 1.0}
 TIMM_STAGES = (1, 2, 2, 6, 2)  # its blocks are grouped by their resolution
