@@ -1,4 +1,4 @@
-"""Predictions: torchvision's preprocessing and the network by hand, for any photograph that Pillow reads."""
+"""Predictions: torchvision's preprocessing and the network by hand, for any photograph; scores in batches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from convbench.bench.predict import fit_size, predict
-from convbench.data import Preprocessing
+from convbench import progress as progress_module
+from convbench.bench.predict import Answer, Prediction, fit_size, predict
+from convbench.data import Preprocessing, open_dataset
 from convbench.errors import ConvbenchError, RequestError
+from convbench.evaluation import score_images
+from convbench.evaluation.scoring import MOST, PIXELS, batch_size
 from convbench.models import build
+from convbench.report.predictions import print_predictions
 from convbench.weights import save_weights
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
@@ -173,3 +177,103 @@ def test_real_photographs(real_data: Path, real_weights: Path) -> None:
     snake, dog = predict(photographs, "resnet50", weights)
     assert (snake.answers[0].name, dog.answers[0].name) == ("sea snake", "Maltese dog")
     assert len(dog.answers) == 5 and 50 < dog.answers[0].probability < 100
+
+
+def test_an_open_image_has_its_files_name_or_a_number(weights: Path, photograph: Path) -> None:
+    with Image.open(photograph) as image:
+        named, numbered = predict([image, image.copy()], "mobilenet_v1_025", weights)
+    assert (named.file, numbered.file) == (str(photograph), "image 2")
+
+
+def test_an_image_that_cannot_be_prepared_is_named(weights: Path, tmp_path: Path) -> None:
+    Image.new("L", (3000, 1)).save(tmp_path / "line.png")
+    with pytest.raises(RequestError, match=r"line\.png: preprocessing\.shorter 48: .* found 1x3000"):
+        predict([tmp_path / "line.png"], "mobilenet_v1_025", weights)
+
+
+# Printed
+
+PREDICTIONS = [
+    Prediction("cat.jpg", (Answer(281, "tabby", 62.54), Answer(285, "Egyptian cat", 37.4), Answer(7, "[b]cock", 0.06))),
+    Prediction("[red]dog.jpg", (Answer(207, "golden retriever", 100.0),)),
+]
+
+
+def test_a_printed_prediction(capsys: pytest.CaptureFixture[str]) -> None:
+    print_predictions(PREDICTIONS)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "cat.jpg",
+        "1  tabby         62.5 %  ████████████▌",
+        "2  Egyptian cat  37.4 %  ███████▌",
+        "3  [b]cock        0.1 %",
+        "",
+        "[red]dog.jpg",
+        "1  golden retriever  100.0 %  ████████████████████",
+    ]
+
+
+def test_a_prediction_as_json() -> None:
+    assert json.loads(json.dumps(PREDICTIONS[1].to_dict())) == {
+        "file": "[red]dog.jpg",
+        "answers": [{"index": 207, "name": "golden retriever", "probability": 100.0}],
+    }
+
+
+# Batches
+
+
+class Brightness(nn.Module):
+    """Two scores from an image's mean; notes how many images come at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.training and not torch.is_grad_enabled()
+        self.batches.append(len(x))
+        mean = x.mean(dim=(1, 2, 3))
+        return torch.stack((mean, -mean), dim=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "preprocessing", "expected"),
+    [
+        ((3, 224, 224), Preprocessing(), 32),
+        ((3, 227, 227), Preprocessing(shorter=303, crop=299), PIXELS // 299**2),
+        ((3, 640, 640), Preprocessing(size=224), PIXELS // 640**2),
+        ((3, 2000, 2000), Preprocessing(), 1),
+        ((3, 32, 32), Preprocessing(pad=4), MOST),
+        ((1, 28, 28), Preprocessing(pad=2), MOST),
+    ],
+)
+def test_batches_are_smaller_for_larger_images(
+    shape: tuple[int, ...], preprocessing: Preprocessing, expected: int
+) -> None:
+    assert batch_size(torch.zeros(1, *shape, dtype=torch.uint8), preprocessing) == expected
+
+
+def test_scores_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = open_dataset("digits", "test").images[:50]
+    net, scored = build("lenet5"), []
+    for most in (1, 7, 50, 500):
+        monkeypatch.setattr("convbench.evaluation.scoring.MOST", most)
+        scored.append(score_images(net, images, Preprocessing(size=32)))
+        counting = Brightness()
+        score_images(counting, images, Preprocessing())
+        assert sum(counting.batches) == 50 and max(counting.batches) == min(most, 50)
+        assert counting.training
+    for other in scored[1:]:
+        torch.testing.assert_close(other, scored[0], atol=1e-4, rtol=1e-5)
+
+
+def test_progress_is_shown_under_a_title_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.0)
+    images = torch.zeros(600, 1, 8, 8, dtype=torch.uint8)
+    score_images(Brightness(), images, Preprocessing())
+    assert capsys.readouterr().err == ""
+    score_images(Brightness(), images, Preprocessing(), title="brightness")
+    assert "brightness: 600/600 images" in capsys.readouterr().err

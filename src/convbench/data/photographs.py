@@ -36,6 +36,7 @@ def read_photograph(source: Path | str | Image.Image, channels: int = 3) -> Tens
     name = source if isinstance(source, str | Path) else getattr(source, "filename", "") or "the image"
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd tags: the image is read, or the error says why not
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if isinstance(source, Image.Image):
                 return _pixels(source, channels)

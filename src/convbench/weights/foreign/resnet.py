@@ -38,9 +38,7 @@ def torchvision_name(ours: str) -> str:
 
 def torchvision_caution(net: nn.Module) -> str:
     if any(isinstance(module, Bottleneck) for module in net.modules()):
-        return (
-            "torchvision's and timm's own weights stride in the 3x3: if these are theirs, take the _v1_5 network"
-        )
+        return "torchvision's and timm's own weights stride in the 3x3: if these are theirs, take the _v1_5 network"
     return ""
 
 
