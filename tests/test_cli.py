@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+
+from convbench.report.listings import print_data, print_result
 
 TINY = ["--set", "data=digits", "--set", "preprocessing.size=28", "--set", "batch_size=32"]
 
@@ -214,3 +217,15 @@ def test_a_truncated_gz_is_one_line(tmp_path: Path) -> None:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (tmp_path / f"{name}-ubyte.gz").write_bytes(whole[: len(whole) // 2])
     assert "ubyte.gz" in one_line(convbench("data", str(tmp_path)), 1)
+
+
+def test_a_thousand_classes_fit_on_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of very many classes those with the most errors are shown, and how many are not."""
+    one = {"interval": (40.0, 60.0), "top1_error": 50.0, "top5_error": 10.0, "n": 2000, "worst": ()}
+    per_class = [{"name": f"c{i}", "n": 2, "errors": i // 500, "error": 50.0 * (i // 500)} for i in range(1000)]
+    print_result("net", {**one, "rejection": {"target_error": 0.5, "rejected": None}, "per_class": per_class})
+    shown = capsys.readouterr().out
+    assert "not among the best five: 10.00 %" in shown and "and 980 classes more" in shown
+    assert re.findall(r"^(c\d+) ", shown, re.M) == [f"c{i}" for i in range(500, 520)]
+    print_data({"test": {"n": 9, "shape": [3, 8, 8], "fingerprint": "f", "source": "s", "per_class": {"a": 4, "b": 5}}})
+    assert "more" not in capsys.readouterr().out

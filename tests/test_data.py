@@ -536,7 +536,6 @@ def test_what_is_no_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read_photograph(text, channels=4)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of damaged EXIF data
 @pytest.mark.filterwarnings("error")  # what Pillow makes of the tags is not for the terminal
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tiff", "bmp", "webp"])
 def test_a_damaged_photograph_is_read_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:

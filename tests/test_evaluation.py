@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_a_network_is_scored_in_evaluation_mode_and_given_back() -> None:
     preprocessing = Preprocessing(low=-1.0, high=1.0)
     scores = score_images(net, dataset.images, preprocessing)
     assert net.training and net.dropout.training
-    assert net.batches == [1000, 201], "bounded memory"
+    assert net.batches == [500, 500, 201], "bounded memory"
     assert scores.dtype == torch.float32 and not scores.requires_grad
     torch.testing.assert_close(scores, dataset.images.flatten(1)[:, :10] / 255 * 2 - 1)
 
@@ -207,3 +208,11 @@ def test_a_network_for_other_images_is_one_line() -> None:
     dataset: Dataset = open_dataset("digits", "test")
     with pytest.raises(RequestError, match="the network cannot read digits's 1x8x8 images"):
         evaluate(nn.Conv2d(3, 10, 3), dataset)
+
+
+def test_crops_of_resized_photographs_are_not_resized_again() -> None:
+    digits = open_dataset("digits", "test")
+    crops = replace(digits, shorter=32)  # as if cut from photographs of 32 pixels
+    asked = Preprocessing(shorter=32, crop=8)
+    assert evaluate(Looks(), crops, preprocessing=asked) == evaluate(Looks(), digits)
+    assert evaluate(Looks(), digits, preprocessing=asked) != evaluate(Looks(), digits)

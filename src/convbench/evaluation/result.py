@@ -149,13 +149,14 @@ def evaluate(classifier: Scorer | nn.Module, dataset: Dataset, *, preprocessing:
 
     Args:
         classifier: a trained network or rival; a bare nn.Module is read with `preprocessing` (default: the pixels
-            scaled to [0, 1])
+            scaled to [0, 1]; a resizing that the data set's images have had already is not done again)
 
     Raises RequestError where the network cannot read such images.
     """
     if isinstance(classifier, nn.Module):
+        left = (preprocessing or Preprocessing()).for_dataset(dataset)
         try:
-            scores = score_images(classifier, dataset.images, preprocessing or Preprocessing())
+            scores = score_images(classifier, dataset.images, left)
         except RuntimeError as error:
             shape = "x".join(str(size) for size in dataset.images.shape[1:])
             raise RequestError(f"the network cannot read {dataset.name}'s {shape} images: {error}") from error

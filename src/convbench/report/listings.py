@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from convbench.data import Dataset
 
 
+MANY = 20  # classes that fit on one screen
+
+
 def print_cost(cost: Cost) -> None:
     """The layer table with its totals."""
     shape = "x".join(map(str, cost.input_shape))
@@ -83,10 +86,12 @@ def print_data(described: dict[str, Any]) -> None:
     for name, split in described.items():
         shape = "x".join(map(str, split["shape"]))
         print(f"{name}: {split['n']:,} images of {shape}, fingerprint {split['fingerprint']}, from {split['source']}")
+    labels = list(next(iter(described.values()))["per_class"])
     table = _table("class", *described, right=range(1, 1 + len(described)))
-    for label in next(iter(described.values()))["per_class"]:
+    for label in labels[:MANY]:
         table.add_row(label, *(f"{split['per_class'][label]:,}" for split in described.values()))
     Console().print(table)
+    _say_how_many_more(len(labels))
 
 
 def print_conversion(path: Path, metadata: dict[str, Any]) -> None:
@@ -120,7 +125,7 @@ def _settings(values: dict[str, Any]) -> str:
 
 
 def print_result(title: str, result: dict[str, Any]) -> None:
-    """An evaluation on one screen; of more than 20 classes, the 20 with the most errors."""
+    """An evaluation on one screen; of very many classes, those with the most errors."""
     low, high = result["interval"]
     print(f"{title}: {result['top1_error']:.2f} % error, 95 % interval {low:.2f} to {high:.2f}, {result['n']:,} images")
     if result.get("caution"):
@@ -131,20 +136,24 @@ def print_result(title: str, result: dict[str, Any]) -> None:
     share = "cannot be reached" if rejected is None else f"{rejected:.1f} % rejected"
     print(f"for {result['rejection']['target_error']} % error among the rest: {share}\n")
     classes = result["per_class"]
-    shown = classes if len(classes) <= 20 else sorted(classes, key=lambda one: -one["errors"])[:20]
+    shown = classes if len(classes) <= MANY else sorted(classes, key=lambda one: -one["errors"])[:MANY]
     table = _table("class", "images", "errors", "error %", right=(1, 2, 3))
     for one in shown:
         error = "–" if one["error"] is None else f"{one['error']:.2f}"
         table.add_row(one["name"], f"{one['n']:,}", str(one["errors"]), error)
     Console().print(table)
-    if len(shown) < len(classes):
-        print(f"and {len(classes) - len(shown):,} classes more; --json has them all")
+    _say_how_many_more(len(classes))
     if result["worst"]:
         worst = [
             f"{m['index']} ({classes[m['label']]['name']} as {classes[m['predicted']]['name']})"
             for m in result["worst"][:6]
         ]
         print(f"\nworst images: {', '.join(worst)}")
+
+
+def _say_how_many_more(classes: int) -> None:
+    if classes > MANY:
+        print(f"and {classes - MANY:,} classes more; --json has them all")
 
 
 def _table(*headings: str, right: Sequence[int] = (), gap: int = 2) -> Table:
