@@ -176,7 +176,7 @@ class TestTorchvision:
     def test_evaluation_at_the_published_size(self, depth: int, tmp_path: Path) -> None:
         assert_same_evaluation(f"resnet{depth}_v1_5", getattr(torchvision.models, f"resnet{depth}")(), tmp_path, 224)
 
-    @pytest.mark.parametrize("depth", [34, 101])
+    @pytest.mark.parametrize("depth", [34, 101, 152])
     def test_evaluation_of_the_others(self, depth: int, tmp_path: Path) -> None:
         theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=10)
         assert_same_evaluation(f"resnet{depth}_v1_5", theirs, tmp_path, 64)
