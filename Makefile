@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := --numprocesses auto --dist worksteal
 
 .PHONY: bench test check
 
@@ -11,13 +12,13 @@ bench: $(VENV)/installed
 	$(BIN)/convbench report first-look
 
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -44,7 +44,7 @@ def test_the_two_commands_are_in_the_makefile() -> None:
     assert re.search(
         r"^bench: .*\n\t\$\(BIN\)/convbench run first-look\n\t\$\(BIN\)/convbench report first-look$", makefile, re.M
     )
-    assert re.search(r"^test: .*\n\t\$\(BIN\)/pytest$", makefile, re.M)
+    assert re.search(r"^test: .*\n\t\$\(BIN\)/pytest \$\(PARALLEL\)$", makefile, re.M)
 
 
 def test_the_python_face(tmp_path: Path) -> None:

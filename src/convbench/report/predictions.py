@@ -23,7 +23,7 @@ def print_predictions(predictions: Sequence[Prediction]) -> None:
     for number, one in enumerate(predictions):
         if number:
             console.print()
-        console.print(Text(one.file, style="bold"), overflow="fold")
+        console.print(Text(one.file, style="bold"), soft_wrap=True)  # a name is copied whole
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for justify in ("right", "left", "right", "left"):
             table.add_column(justify=justify, overflow="fold")
