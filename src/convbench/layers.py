@@ -58,25 +58,6 @@ class ConvBNReLU(nn.Sequential):
             self.relu = nn.ReLU()
 
 
-class ConvReLU(nn.Sequential):
-    """Convolution with bias and ReLU: `conv`, `relu`. Padding as in ConvBNReLU."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size2d,
-        *,
-        stride: int = 1,
-        padding: Size2d | None = None,
-        groups: int = 1,
-    ) -> None:
-        super().__init__()
-        padding = half(kernel_size) if padding is None else padding
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
-        self.relu = nn.ReLU()
-
-
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME: ceil(size / stride) positions, the odd pixel at the bottom and right.
 
@@ -208,8 +189,8 @@ def init_he(net: nn.Module, *, fan: Literal["fan_in", "fan_out"] = "fan_in") -> 
 
 
 @torch.no_grad()
-def init_normal(net: nn.Module, std: float, *, bias: float = 0.0, truncate: bool = False) -> None:
-    """Convolutions and linear layers N(0, std^2), their biases `bias`; truncated, none lies beyond two deviations."""
+def init_normal(net: nn.Module, std: float, *, truncate: bool = False) -> None:
+    """Convolutions and linear layers N(0, std^2), their biases 0; truncated, none lies beyond two deviations."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if truncate:
@@ -217,4 +198,4 @@ def init_normal(net: nn.Module, std: float, *, bias: float = 0.0, truncate: bool
             else:
                 module.weight.normal_(0, std)
             if module.bias is not None:
-                module.bias.fill_(bias)
+                module.bias.zero_()

@@ -68,7 +68,7 @@ class Figure:
 class Reading:
     """What a claim's number can be compared with: a count of one of our networks, or a figure of a paper.
 
-    quantity: a name of `claims_quantities.QUANTITIES`
+    quantity: a name of `quantities.QUANTITIES`
     network, layer, part: what is counted; part is "conv" or "fc", by default both and everything else
     minus, per: another network, whose count is subtracted or divided by
     paper, metric, data, protocol, source: which of a paper's figures

@@ -52,7 +52,6 @@ from torch import Tensor, nn
 from convbench.layers import (
     Concat,
     ConvBNReLU,
-    ConvReLU,
     GlobalAvgPool,
     SameConv2d,
     WithAuxiliary,
@@ -92,6 +91,15 @@ MODULES = {
 POOLS = {"3b": "pool3", "4e": "pool4"}  # after these modules
 HEADS = {"4a": "aux1", "4d": "aux2"}  # on these modules
 CLASSIFIERS = ("fc", "fc2")
+
+
+class ConvReLU(nn.Sequential):
+    """Convolution with bias, half the kernel as padding, and ReLU: `conv`, `relu`."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2)
+        self.relu = nn.ReLU()
 
 
 def inception(in_channels: int, widths: Widths, conv: Conv, large: int) -> Concat:
