@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from convbench.layers import ConvBNReLU
-from convbench.weights.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin, renamed
 
 INCEPTION_STYLE = {"shorter": 256, "crop": 224, "low": -1.0, "high": 1.0}
 TORCHVISION = {
@@ -24,11 +24,7 @@ SLIM_IRREGULAR = {"Mixed_5b/Branch_2/Conv2d_0b_3x3": "Mixed_5b/Branch_2/Conv2d_0
 
 
 def torchvision_layers(net: nn.Module) -> dict[str, str]:
-    return {
-        name: torchvision_name(name)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
-    }
+    return renamed(torchvision_name, net)
 
 
 def torchvision_name(ours: str) -> str:

@@ -8,7 +8,7 @@ from torch import nn
 
 from convbench.layers import ConvBNReLU
 from convbench.weights.foreign.googlenet import INCEPTION_STYLE, slim_units
-from convbench.weights.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin, renamed
 
 AT_299 = {**INCEPTION_STYLE, "shorter": 342, "crop": 299}
 STEM = {
@@ -31,11 +31,7 @@ SLIM_HEADS = {
 
 
 def torchvision_layers(net: nn.Module) -> dict[str, str]:
-    return {
-        name: torchvision_name(name)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
-    }
+    return renamed(torchvision_name, net)
 
 
 def torchvision_name(ours: str) -> str:

@@ -49,6 +49,15 @@ class Origin:
     licence: str = ""
 
 
+def renamed(rename: Callable[[str], str], net: nn.Module) -> dict[str, str]:
+    """Origin.layers of a library whose path of a layer follows from ours."""
+    return {
+        name: rename(name)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
+    }
+
+
 IMAGENET = {  # torchvision's, and of most that followed it
     "shorter": 256,
     "crop": 224,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from convbench.weights.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin, renamed
 
 CIFAR = {
     "mean": (125.3 / 255, 123.0 / 255, 113.9 / 255),
@@ -13,11 +13,7 @@ CIFAR = {
 
 
 def author_layers(net: nn.Module) -> dict[str, str]:
-    return {
-        name: author_name(name)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
-    }
+    return renamed(author_name, net)
 
 
 def author_name(ours: str) -> str:

@@ -8,16 +8,12 @@ from __future__ import annotations
 from torch import nn
 
 from convbench.models.resnet import Bottleneck
-from convbench.weights.foreign.origin import IMAGENET, Origin
+from convbench.weights.foreign.origin import IMAGENET, Origin, renamed
 
 
 def torchvision_layers(net: nn.Module) -> dict[str, str]:
     """The published and the v1_5 form have the same tensors; only whoever trained them can tell which it was."""
-    return {
-        name: torchvision_name(name)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
-    }
+    return renamed(torchvision_name, net)
 
 
 def torchvision_name(ours: str) -> str:

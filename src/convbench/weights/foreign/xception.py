@@ -6,23 +6,12 @@ was trained with epsilon 0.001 and SAME padding they run with 0.00001 and symmet
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
-from torch import nn
-
-from convbench.weights.foreign.origin import Origin
+from convbench.weights.foreign.origin import Origin, renamed
 
 SHORTCUTS = ("block2", "block3", "block4", "block13")  # in the order in which Keras numbers their layers
 PREPROCESSING = {"shorter": 333, "crop": 299, "low": -1.0, "high": 1.0}
-
-
-def renamed(rename: Callable[[str], str], net: nn.Module) -> dict[str, str]:
-    return {
-        name: rename(name)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
-    }
 
 
 def keras_name(ours: str) -> str:
