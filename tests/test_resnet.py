@@ -16,9 +16,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from convbench import features
+from convbench.layers import ResidualBlock
 from convbench.models import build
 from convbench.models.registry import FAMILIES
-from convbench.models.resnet import Basic, Bottleneck, BottleneckV1_5, PaddedIdentity, ResidualBlock
+from convbench.models.resnet import Basic, Bottleneck, BottleneckV1_5, PaddedIdentity
 from convbench.weights import load_weights
 from convbench.weights.folding import foldable
 from convbench.weights.foreign.resnet import akamaster_layers, torchvision_layers

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from convbench import features
-from convbench.models import build
+from convbench.models import build, resnext
 from convbench.models.registry import FAMILIES
-from convbench.models.resnext import ResidualBlock, Transformations
+from convbench.models.resnext import Transformations
 from convbench.weights.folding import foldable
 from convbench.weights.foreign.resnet import torchvision_layers
 from parity import randomise
@@ -77,11 +77,11 @@ def test_the_grouped_form_adds_up_separate_paths() -> None:
 
 
 def test_a_block_adds_its_projected_input() -> None:
-    block = randomise(ResidualBlock(8, 12, 16, 4, 2)).eval()
+    block = randomise(resnext.block(8, 12, 16, 4, 2)).eval()
     x = torch.randn(1, 8, 5, 5)
     projected = block.shortcut.bn(F.conv2d(x, block.shortcut.conv.weight, stride=2))
     torch.testing.assert_close(block(x), (block.residual(x) + projected).clamp(min=0))
-    identity = randomise(ResidualBlock(16, 12, 16, 4, 1)).eval()
+    identity = randomise(resnext.block(16, 12, 16, 4, 1)).eval()
     y = torch.randn(1, 16, 5, 5)
     torch.testing.assert_close(identity(y), (identity.residual(y) + y).clamp(min=0))
 

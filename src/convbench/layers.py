@@ -119,6 +119,23 @@ class Concat(nn.Module):
         return torch.cat([branch(x) for branch in self.children()], dim=1)
 
 
+class ResidualBlock(nn.Module):
+    """relu(residual(x) + shortcut(x)): `residual` learns the difference from what `shortcut` carries.
+
+    He et al., CVPR 2016, equation 2.
+    """
+
+    def __init__(self, residual: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.residual = residual
+        self.shortcut = shortcut
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        activation: Tensor = self.relu(self.residual(x) + self.shortcut(x))
+        return activation
+
+
 def half(kernel_size: Size2d) -> tuple[int, int]:
     """The padding that keeps the size: half of each (odd) side of the kernel."""
     rows, columns = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size

@@ -17,6 +17,7 @@ from convbench.claims.ledger import Reading, find_figure, read_paper
 from convbench.counting import Cost, Row, trace
 from convbench.errors import unknown
 from convbench.models import build, published_input
+from convbench.models.lenet import LENET5_TABLE
 
 PARTS = {"conv": nn.Conv2d, "fc": nn.Linear, "": nn.Module}
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
@@ -155,20 +156,14 @@ def _conv_depth(reading: Reading) -> int:
 
 def _c3_row(reading: Reading) -> str:
     """The C3 maps of LeNet-5 that read the S2 map `row`."""
-    from convbench.models.lenet import LENET5_TABLE
-
     return " ".join(str(out) for out, sources in enumerate(LENET5_TABLE) if reading.row in sources)
 
 
 def _c3_inputs(_: Reading) -> str:
-    from convbench.models.lenet import LENET5_TABLE
-
     return " ".join(map(str, sorted({len(sources) for sources in LENET5_TABLE})))
 
 
 def _c3_links(_: Reading) -> int:
-    from convbench.models.lenet import LENET5_TABLE
-
     return sum(map(len, LENET5_TABLE))
 
 

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from convbench.layers import ConvBNReLU, GlobalAvgPool, init_normal, require_image_size
+from convbench.layers import ConvBNReLU, GlobalAvgPool, init_normal
 
 SEPARABLE = (  # table 1: (maps, stride) of the separable layers 1 to 13
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)),
@@ -77,7 +77,6 @@ class MobileNetV1(nn.Sequential):
         image_size: int = 224,
     ) -> None:
         super().__init__()
-        require_image_size("MobileNet", image_size, 1)
 
         def scaled(maps: int) -> int:
             return max(int(maps * width_multiplier), MIN_WIDTH)

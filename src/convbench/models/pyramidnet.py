@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convbench.layers import ConvBNReLU, GlobalAvgPool, init_he, require_image_size
+from convbench.layers import ConvBNReLU, GlobalAvgPool, init_he
 
 FIRST_WIDTH = 16
 STAGES = 3  # conv2, conv3, conv4
@@ -129,7 +129,6 @@ class PyramidNet(nn.Sequential):
         image_size: int = 32,
     ) -> None:
         super().__init__()
-        require_image_size("PyramidNet", image_size, 1)
         layers = Bottleneck if bottleneck else Basic
         blocks = (depth - 2) // (3 if bottleneck else 2)
         self.conv1 = ConvBNReLU(in_channels, FIRST_WIDTH, 3, relu=False)

@@ -44,7 +44,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convbench.layers import ConvBNReLU, GlobalAvgPool, init_he, require_image_size
+from convbench.layers import ConvBNReLU, GlobalAvgPool, ResidualBlock, init_he
 
 BLOCKS = {  # table 1: blocks of conv2, conv3, conv4, conv5
     18: (2, 2, 2, 2),
@@ -109,20 +109,6 @@ class PaddedIdentity(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.extra - before))
 
 
-class ResidualBlock(nn.Module):
-    """relu(F(x) + shortcut(x)), equation 2: F = `residual` learns the difference from what the shortcut carries."""
-
-    def __init__(self, residual: nn.Module, shortcut: nn.Module) -> None:
-        super().__init__()
-        self.residual = residual
-        self.shortcut = shortcut
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        activation: Tensor = self.relu(self.residual(x) + self.shortcut(x))
-        return activation
-
-
 def block(layers: Layers, in_channels: int, width: int, stride: int, shortcuts: Shortcuts) -> nn.Module:
     """The layers of one block with the shortcut around them, or plain with the ReLU after them."""
     out_channels = width * layers.expansion
@@ -173,7 +159,6 @@ class ResNet(nn.Sequential):
         image_size: int = 224,
     ) -> None:
         super().__init__()
-        require_image_size("ResNet", image_size, 1)
         self.conv1 = ConvBNReLU(in_channels, 64, 7, stride=2)
         self.pool1 = nn.MaxPool2d(3, 2, padding=1)
         channels = 64
@@ -201,7 +186,6 @@ class CifarResNet(nn.Sequential):
         image_size: int = 32,
     ) -> None:
         super().__init__()
-        require_image_size("ResNet", image_size, 1)
         n, rest = divmod(depth - 2, 6)
         assert rest == 0, "depth = 6n + 2"
         self.conv1 = ConvBNReLU(in_channels, 16, 3)

@@ -33,9 +33,9 @@ Departures: the initialisation of He et al. 2015, the paper's for convolutions, 
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from convbench.layers import ConvBNReLU, GlobalAvgPool, init_he, require_image_size
+from convbench.layers import ConvBNReLU, GlobalAvgPool, ResidualBlock, init_he
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # table 1: blocks of conv2, conv3, conv4, conv5
 CIFAR_BLOCKS = (3, 3, 3)  # 29 weighted layers
@@ -51,20 +51,12 @@ class Transformations(nn.Sequential):
         self.conv3 = ConvBNReLU(width, out_channels, 1, relu=False)
 
 
-class ResidualBlock(nn.Module):
-    """relu(x + sum of T_i(x)), equation 3."""
-
-    def __init__(self, in_channels: int, width: int, out_channels: int, cardinality: int, stride: int) -> None:
-        super().__init__()
-        self.residual = Transformations(in_channels, width, out_channels, cardinality, stride)
-        self.shortcut: nn.Module = nn.Identity()
-        if in_channels != out_channels or stride != 1:
-            self.shortcut = ConvBNReLU(in_channels, out_channels, 1, stride=stride, relu=False)
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        activation: Tensor = self.relu(self.residual(x) + self.shortcut(x))
-        return activation
+def block(in_channels: int, width: int, out_channels: int, cardinality: int, stride: int) -> ResidualBlock:
+    """relu(x + sum of T_i(x)), equation 3; the shortcut is a 1x1 convolution where the shape changes."""
+    shortcut: nn.Module = nn.Identity()
+    if in_channels != out_channels or stride != 1:
+        shortcut = ConvBNReLU(in_channels, out_channels, 1, stride=stride, relu=False)
+    return ResidualBlock(Transformations(in_channels, width, out_channels, cardinality, stride), shortcut)
 
 
 def add_stages(net: nn.Sequential, blocks: tuple[int, ...], cardinality: int, bottleneck_width: int) -> int:
@@ -72,8 +64,8 @@ def add_stages(net: nn.Sequential, blocks: tuple[int, ...], cardinality: int, bo
     channels = 64
     for i, depth in enumerate(blocks):
         width, out_channels = cardinality * bottleneck_width * 2**i, 256 * 2**i
-        first = ResidualBlock(channels, width, out_channels, cardinality, 1 if i == 0 else 2)
-        others = (ResidualBlock(out_channels, width, out_channels, cardinality, 1) for _ in range(depth - 1))
+        first = block(channels, width, out_channels, cardinality, 1 if i == 0 else 2)
+        others = (block(out_channels, width, out_channels, cardinality, 1) for _ in range(depth - 1))
         net.add_module(f"conv{i + 2}", nn.Sequential(first, *others))
         channels = out_channels
     return channels
@@ -104,7 +96,6 @@ class ResNeXt(nn.Sequential):
         image_size: int = 224,
     ) -> None:
         super().__init__()
-        require_image_size("ResNeXt", image_size, 1)
         self.conv1 = ConvBNReLU(in_channels, 64, 7, stride=2)
         self.pool1 = nn.MaxPool2d(3, 2, padding=1)
         channels = add_stages(self, BLOCKS[depth], cardinality, bottleneck_width)
@@ -128,7 +119,6 @@ class CifarResNeXt(nn.Sequential):
         image_size: int = 32,
     ) -> None:
         super().__init__()
-        require_image_size("ResNeXt", image_size, 1)
         self.conv1 = ConvBNReLU(in_channels, 64, 3)
         channels = add_stages(self, CIFAR_BLOCKS, cardinality, bottleneck_width)
         self.gap = GlobalAvgPool()
