@@ -27,3 +27,11 @@ def real_weights() -> Path:
     if not folder:
         pytest.skip("CONVBENCH_WEIGHTS is not set: no real weights to test on")
     return Path(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's cache is neither read nor written: engines are chosen anew."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    return folder

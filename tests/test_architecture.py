@@ -28,11 +28,13 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "models": {"errors", "layers"},
     "weights": {"errors", "files", "layers", "models"},
     "counting": FOUNDATION,
+    "timing": FOUNDATION | {"counting", "data"},
     "evaluation": FOUNDATION | {"data"},
     "training": FOUNDATION | {"data", "evaluation", "layers"},
     "rivals": FOUNDATION | {"data"},
     "claims": FOUNDATION | {"models", "counting"},
-    "bench": FOUNDATION | {"models", "weights", "counting", "data", "evaluation", "training", "rivals"},
+    "bench": FOUNDATION
+    | {"models", "weights", "counting", "claims", "timing", "data", "evaluation", "training", "rivals"},
     "report": FOUNDATION - {"classifier", "modes"},
 }
 

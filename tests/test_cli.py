@@ -54,9 +54,43 @@ def test_cost_json_is_the_ledgers() -> None:
 
 
 def test_cost_on_a_terminal_fits_80_columns_and_shows_the_totals() -> None:
-    done = convbench("cost", "lenet5", COLUMNS="80")
-    assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80
-    assert done.stdout.splitlines()[-1].split() == ["total", "60,000", "340,908", "326,520", "16,298", "65,192"]
+    done = convbench("cost", "lenet5", "--convention", "training-step", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert lines[1] == "FLOPs of all operators, training step with sgd-momentum"
+    totals = dict(line.split()[:2] for line in lines if line.startswith(("parameters", "connections", "values")))
+    assert totals == {"parameters": "60,000", "connections": "340,908", "values": "9,118"}
+
+
+OWN_NETWORK = """
+from torch import nn
+
+class Sorts(nn.Module):
+    def forward(self, x):
+        return x.sort(dim=-1).values
+
+def make():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), Sorts())
+"""
+
+
+def test_cost_of_a_users_own_network(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN_NETWORK)
+    asked = ("cost", "mine:make", "--image-size", "8")
+    done = convbench(*asked, "--unit", "flops", "--count", "bias", "--csv", "cost.csv", "--json", folder=tmp_path)
+    counted = json.loads(done.stdout)
+    assert (counted["network"], counted["macs"], counted["counted"]) == ("mine:make", 27 * 144, 144)
+    assert counted["unknown_operators"] == [{"operator": "aten.sort.default", "calls": 1, "layers": ["1"]}]
+    assert (tmp_path / "cost.csv").read_text().count("\n") == 3
+    assert "no rule counts aten.sort.default" in one_line(convbench(*asked, "--strict", folder=tmp_path), 1)
+
+
+def test_cost_says_what_memory_it_takes() -> None:
+    done = convbench("cost", "lenet5", "--memory", "--batch-size", "4", "--fits", "1MiB", "--json")
+    told = json.loads(done.stdout)
+    assert told["memory"]["batch_size"] == 4 and told["memory"]["weights"] >= 4 * 60_000
+    assert told["fits"]["limit_bytes"] == 2**20 and told["fits"]["memory"]["peak"] <= 2**20
+    assert told["fits"]["batch_size"] == told["fits"]["memory"]["batch_size"] > 4
 
 
 def test_models_and_data_json() -> None:
@@ -87,6 +121,8 @@ def test_train_evaluate_json(tmp_path: Path) -> None:
         (("cost", "lenet6"), "unknown network 'lenet6': nearest are lenet5, lenet4, lenet1"),
         (("cost", "lenet5", "--image-size", "12"), "at least 16x16, found 12x12"),
         (("cost", "lenet5", "--num-classes", "11"), "codes for 10 classes, found num_classes=11"),
+        (("cost", "lenet5", "--convention", "flop"), "unknown convention 'flop': nearest is flops"),
+        (("cost", "lenet5", "--fits", "much"), "expected a size such as 8GiB"),
         (("train", "lenet55"), "unknown recipe 'lenet55': nearest"),
         (
             ("train", "lenet5-relu", "--set", "optimiser.lrr=1"),

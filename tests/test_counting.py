@@ -119,7 +119,8 @@ def test_shared_parameters_count_once_and_their_work_every_time() -> None:
     counted = trace(net, (6,))
     assert counted.params == sum(p.numel() for p in net.parameters()) == 42 + 24
     assert counted.macs == macs_by_torch(net, (6,)) == 2 * 36 + 2 * 24
-    assert [row.name for row in counted.rows] == ["body", "body", "first", "second"]
+    assert [row.name for row in counted.rows] == ["body", "body", "first", "second", "(net)"]
+    assert (counted.rows[-1].kind, counted.rows[-1].operations) == ("add", {"addition": 4})
 
 
 def test_layers_that_do_not_run_keep_their_parameters() -> None:
@@ -139,7 +140,7 @@ def test_declared_auxiliary_heads_cost_nothing_in_evaluation_and_are_counted_in_
     assert counted.to_dict()["auxiliary_params"] == 9
     assert (training.params, training.auxiliary_params, training.macs) == (20 + 18, 0, 18 * 36 + 12)
     assert training.connections == counted.connections + 6 + 3
-    assert (training.activations, net.training) == (counted.activations + 3, True)
+    assert (training.activations, net.training) == (counted.activations + 3 + 3, True)  # the head's, and their sum's
 
 
 def test_local_response_normalisation_and_global_pooling_need_no_multiply_adds() -> None:
@@ -150,8 +151,12 @@ def test_local_response_normalisation_and_global_pooling_need_no_multiply_adds()
 
 def test_operators_without_a_rule_are_named() -> None:
     counted = trace(Frequencies(), (1, 8, 8))
-    assert {"aten._fft_r2c.default", "aten.cumsum.default"} <= set(counted.unknown)
-    assert counted.to_dict()["unknown_operators"] == list(counted.unknown)
+    assert {"aten._fft_r2c.default", "aten.cumsum.default"} <= {one.operator for one in counted.unknown}
+    assert counted.to_dict()["unknown_operators"][0] == {
+        "operator": "aten._fft_r2c.default",
+        "calls": 1,
+        "layers": ("(net)",),
+    }
 
 
 def fingerprint(net: nn.Module) -> dict[str, object]:

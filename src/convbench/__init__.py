@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convbench.activations import features as features
     from convbench.bench.cost import cost as cost
+    from convbench.bench.export import export as export
+    from convbench.bench.measure import measure as measure
     from convbench.bench.runner import run_suite as run_suite
     from convbench.bench.train import Run as Run
     from convbench.bench.train import train as train
@@ -40,9 +42,11 @@ _HOME = {
     "Dataset": "convbench.data",
     "Distortion": "convbench.data",
     "evaluate": "convbench.evaluation",
+    "export": "convbench.bench.export",
     "features": "convbench.activations",
     "fold_batch_norm": "convbench.weights",
     "load_weights": "convbench.weights",
+    "measure": "convbench.bench.measure",
     "open_dataset": "convbench.data",
     "open_recipe": "convbench.training.recipe",
     "Preprocessing": "convbench.data",

@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convbench.errors import ConvbenchError, RequestError
+
+if TYPE_CHECKING:
+    from convbench.bench.networks import Network
 
 app = typer.Typer(
     help="The convolutional networks that made ImageNet, as published, and the bench to train, cost and compare them.",
@@ -28,6 +31,8 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Where the data sets lie; else CONVBENCH_DATA, the cache, the system.")
 ]
 Seed = Annotated[int, typer.Option(help="Of the initial weights, the order and the distortions.")]
+Engine = Annotated[str, typer.Option(help="Such as openvino-fp32; auto is the fastest that answers as eager does.")]
+Precision = Annotated[str, typer.Option(help="The lowest that auto may take: fp32, bf16 or int8.")]
 Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
 
 
@@ -50,25 +55,135 @@ def models(
 
 @app.command()
 def cost(
-    network: Annotated[str, typer.Argument(help="A network's name; `convbench models` lists them.")],
+    network: Annotated[str, typer.Argument(help="A name, or package.module:callable for any nn.Module.")],
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the image; default as published.")] = None,
     in_channels: Annotated[int | None, typer.Option(help="Channels of the image; default as published.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Outputs; default as published.")] = None,
+    convention: Annotated[
+        str, typer.Option(help="macs, flops, all, folded, training, training-step; options below change it.")
+    ] = "macs",
+    unit: Annotated[str | None, typer.Option(help="macs, or flops, of which a multiply-add has two.")] = None,
+    count: Annotated[str | None, typer.Option(help="Classes such as convolution,matmul,bias.")] = None,
+    fold: Annotated[
+        bool | None, typer.Option("--fold/--no-fold", help="Batch normalisation as deployed: in the convolutions.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="forward, forward+backward or training-step.")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="Of the training step, such as adam.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A line for each layer and operator.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write every row and column to this file, too.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where an operator has no rule.")] = False,
+    referees: Annotated[bool, typer.Option("--referees", help="What other counters say, and what the gap is.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="The most memory that is taken at a time.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Images at a time, for --memory.")] = 1,
+    fits: Annotated[str | None, typer.Option(help="The largest batch in so much memory, such as 8GiB.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Count a network: parameters, connections, multiply-adds and activations, layer by layer, for one image."""
-    from convbench.models import published_input
-    from convbench.report.listings import print_cost
+    """Count a network by layer, for one image: parameters, operations, memory, and what of the image a unit sees."""
+    if ":" not in network:
+        from convbench.models import published_input
 
-    channels, height, _ = published_input(network)  # before torch is loaded for longer than a wrong name deserves
-    from convbench.bench.cost import cost as count
+        published_input(network)  # before torch is loaded for longer than a wrong name deserves
+    from convbench.bench.cost import cost as count_cost
+    from convbench.bench.cost import open_on_meta
+    from convbench.claims import check_totals
+    from convbench.counting import open_convention
+    from convbench.report.costs import print_cost
 
-    side = image_size or height
-    counted = count(network, (in_channels or channels, side, side), num_classes=num_classes)
+    classes = count.split(",") if count else None
+    chosen = open_convention(
+        convention, unit=unit, counted=classes, fold_batch_norm=fold, part=part, optimiser=optimiser
+    )
+    opened = open_on_meta(network, image_size=image_size, in_channels=in_channels, num_classes=num_classes)
+    counted = count_cost(opened, convention=chosen)
+    if strict and counted.unknown:
+        raise ConvbenchError(f"{network}: no rule counts {'; '.join(map(str, counted.unknown))}")
+    if csv is not None:
+        counted.to_csv(csv)
+    is_published = ":" not in network and (image_size, in_channels, num_classes) == (None, None, None)
+    claims = check_totals(network) if is_published else []
+    result = counted.to_dict() | {"claims": [one.to_dict() for one in claims]}
+    show = not as_json
+    if show and not (referees or memory or fits):
+        print_cost(counted, every_row=layers, every_column=wide, claims=claims)
+    if referees:
+        result["referees"] = _referees(opened, is_published, show)
+    training = chosen.part != "forward"
+    if memory:
+        result["memory"] = _memory(opened, batch_size, training, chosen.optimiser, show)
+    if fits is not None:
+        result["fits"] = _fits(opened, fits, training, chosen.optimiser, show)
     if as_json:
-        print(json.dumps(counted.to_dict(), indent=1))
-    else:
-        print_cost(counted)
+        print(json.dumps(result, indent=1))
+
+
+def _referees(network: Network, is_published: bool, show: bool) -> dict[str, Any]:
+    from convbench.claims import check_figures
+    from convbench.counting.referees import compare
+    from convbench.report.referees import print_referees
+
+    figures = check_figures(network.name) if is_published else []
+    published = {f"{one.source} ({one.metric})": one.published for one in figures if one.metric != "params"}
+    compared = compare(network.net, network.input_shape, network.name, published)
+    if show:
+        print_referees(compared)
+    return compared.to_dict()
+
+
+def _memory(network: Network, batch_size: int, training: bool, optimiser: str, show: bool) -> dict[str, Any]:
+    from convbench.counting.memory import predict_memory
+    from convbench.report.memory import print_memory
+
+    memory = predict_memory(
+        network.net, network.input_shape, batch_size, training=training, optimiser=optimiser, name=network.name
+    )
+    if show:
+        print_memory(memory)
+    return memory.to_dict()
+
+
+def _fits(network: Network, limit: str, training: bool, optimiser: str, show: bool) -> dict[str, Any]:
+    from convbench.counting.memory import largest_batch, parse_size, predict_memory
+    from convbench.report.memory import print_fits
+
+    size = parse_size(limit)
+    largest = largest_batch(network.net, network.input_shape, size, training=training, optimiser=optimiser)
+    least = 2 if training else 1  # one image has no batch statistics
+    memory = predict_memory(
+        network.net, network.input_shape, largest or least, training=training, optimiser=optimiser, name=network.name
+    )
+    if show:
+        print_fits(size, largest, memory)
+    return {"limit_bytes": size, "batch_size": largest, "memory": memory.to_dict()}
+
+
+@app.command()
+def measure(
+    networks: Annotated[list[str], typer.Argument(help="Names, or package.module:callable for any nn.Module.")],
+    batch_size: Annotated[str, typer.Option(help="Images at a time; several with commas: 1,8.")] = "1",
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Such as openvino-bf16, or auto; may be given again. Default all.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Of the one network; else they are initial ones.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the image; default as published.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Time each layer, too, in eager and OpenVINO.")] = False,
+    seconds: Annotated[float, typer.Option(help="Of timing for each engine and batch size.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Measure networks on this machine: every engine checked against eager fp32, then timed beside it."""
+    from convbench.bench.measure import measure_networks
+    from convbench.report.measurements import print_measurements
+
+    measured = measure_networks(
+        networks,
+        image_size=image_size,
+        engines=engine or (),
+        batch_sizes=_numbers(batch_size, "--batch-size"),
+        weights=weights,
+        layers=layers,
+        seconds=seconds,
+    ).to_dict()
+    print(json.dumps(measured, indent=1)) if as_json else print_measurements(measured)
 
 
 @app.command()
@@ -131,6 +246,8 @@ def evaluate(
     weights: Annotated[Path, typer.Option(help="Ours, torchvision's, timm's, Keras' or TF-slim's.")],
     data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    engine: Engine = "auto",
+    precision: Precision = "fp32",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +255,9 @@ def evaluate(
     from convbench.bench.evaluate import evaluate_weights
     from convbench.report.listings import print_result
 
-    result = evaluate_weights(network, weights, data_name, split=split, data_dir=data_dir)
+    result = evaluate_weights(
+        network, weights, data_name, split=split, engine=engine, precision=precision, data_dir=data_dir
+    )
     if as_json:
         print(json.dumps(result, indent=1))
     else:
@@ -151,13 +270,15 @@ def predict(
     network: Annotated[str, typer.Option(help="A network's name.")],
     weights: Annotated[Path, typer.Option(help="Its weights: ours, torchvision's, timm's, Keras' or TF-slim's.")],
     top: Annotated[int, typer.Option(help="Answers for each image.")] = 5,
+    engine: Engine = "auto",
+    precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
     """Say what a trained network sees in photographs: the most probable classes, with names."""
     from convbench.bench.predict import predict as predict_images
     from convbench.report.predictions import print_predictions
 
-    predictions = predict_images(images, network, weights, top)
+    predictions = predict_images(images, network, weights, top, engine=engine, precision=precision)
     if as_json:
         print(json.dumps([one.to_dict() for one in predictions], indent=1))
     else:
@@ -181,6 +302,39 @@ def convert(
         print(json.dumps(metadata, indent=1))
     else:
         print_conversion(out, metadata)
+
+
+@app.command()
+def export(
+    network: Annotated[str, typer.Argument(help="A network's name, or package.module:callable that makes one.")],
+    to: Annotated[str, typer.Option(help="onnx, openvino or torch (torch.export).")],
+    weights: Annotated[Path | None, typer.Option(help="Of a network by name; without, it is untrained.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; default the network's name, here.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Rows and columns, where no weights say them.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels, where no weights say them.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="For OpenVINO; refused where it loses over 1 point of top-1.")
+    ] = False,
+    data_name: Annotated[str | None, typer.Option("--data", help="Labelled images that judge int8.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write a network for deployment, with its preprocessing and classes; checked before it is there."""
+    from convbench.bench.export import export as export_network
+    from convbench.report.exports import print_export
+
+    exported = export_network(
+        network,
+        to,
+        out,
+        weights=weights,
+        image_size=image_size,
+        in_channels=in_channels,
+        int8=int8,
+        data=data_name,
+        data_dir=data_dir,
+    ).to_dict()
+    print(json.dumps(exported, indent=1)) if as_json else print_export(exported)
 
 
 @app.command()
@@ -240,17 +394,20 @@ def report(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to show; default all in the runs' folder.")] = None,
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="The folder that index.html is written to.")] = Path("report"),
+    picture: Annotated[Path | None, typer.Option(help="A PNG to write a comparison's charts to, too.")] = None,
 ) -> None:
     """Write the report, one HTML file that opens offline, and print the result table."""
     from convbench.report.html import write_report
+    from convbench.report.picture import write_picture
     from convbench.report.records import read_suites
-    from convbench.report.tables import print_table
+    from convbench.report.tables import print_suite
 
     page = write_report(runs, out / "index.html", suites or ())
-    for suite in read_suites(runs, suites or ()):
-        print(f"{suite.title}\n")
-        print_table([one.record for one in suite.runs if one.record is not None])
-        print()
+    shown = read_suites(runs, suites or ())
+    for suite in shown:
+        print_suite(suite)
+    if picture is not None:
+        print(f"picture: {write_picture(shown, picture)}")
     print(f"report: {page}")
 
 
@@ -269,7 +426,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except _Terminated:
         print(
-            "convbench: interrupted; finished epochs and runs are kept, the same command goes on",
+            "convbench: interrupted; what is finished is kept, the same command goes on",
             file=sys.stderr,
         )
         sys.exit(1)
@@ -288,6 +445,13 @@ def _split_setting(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise RequestError(f"--set expects key=value, such as epochs=5, found {text!r}")
     return key, value
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(f"{option} expects whole numbers with commas between, such as 1,8, found {text!r}") from None
 
 
 def _command() -> str:

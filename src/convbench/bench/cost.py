@@ -1,37 +1,71 @@
-"""The cost of a network by name, or of any module."""
+"""The cost of a network by name, of any callable that makes one, or of any module."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import torch
 from torch import nn
 
-from convbench.counting import Cost, trace
+from convbench.bench.networks import Network, open_network
+from convbench.counting import Convention, Cost, open_convention, trace
 from convbench.errors import RequestError
-from convbench.models import build, published_input
 
 
 def cost(
-    net: nn.Module | str, input_shape: tuple[int, int, int] | None = None, *, num_classes: int | None = None
+    net: nn.Module | Network | str,
+    input_shape: tuple[int, ...] | None = None,
+    *,
+    num_classes: int | None = None,
+    convention: Convention | str = "macs",
+    inputs: tuple[Any, ...] | None = None,
 ) -> Cost:
-    """Count one image's forward pass: layer by layer, and in total.
+    """Count one image's forward pass, and where the convention says so its backward pass: by layer, and in total.
 
     Args:
-        net: a network's name, or any nn.Module
-        input_shape: (channels, height, width); by default the published one of a network given by name
+        net: a network's name, "module:callable" such as "torchvision.models:resnet50", or any nn.Module, which is
+            left as it is
+        input_shape: (channels, height, width); by default as published, and (3, 224, 224) of a callable
         num_classes: outputs of a network given by name; by default the published number
+        convention: of `counted` and the shares: a name of `CONVENTIONS`, or any Convention
+        inputs: what a module takes that does not read one tensor of images, with a batch of one
 
-    Raises RequestError for an unknown name or a shape that the network cannot read.
+    Raises RequestError for an unknown name or convention, or a shape that the network cannot read.
 
     >>> cost("lenet5").connections
     340908
     """
-    if isinstance(net, nn.Module):
-        if input_shape is None:
-            raise RequestError("cost of a module needs input_shape=(channels, height, width), such as (1, 28, 28)")
-        return trace(net, input_shape)
+    if isinstance(convention, str):
+        convention = open_convention(convention)
+    if isinstance(net, str):
+        net = _open(net, input_shape, num_classes)
+    if isinstance(net, Network):
+        name, module, input_shape = net.name, net.net, net.input_shape
+    elif input_shape is None:
+        raise RequestError("cost of a module needs input_shape=(channels, height, width), such as (1, 28, 28)")
+    else:
+        name, module = type(net).__name__, net
+    counted = trace(module, input_shape, name, backward=convention.part != "forward", inputs=inputs)
+    return replace(counted, convention=convention)
+
+
+def open_on_meta(
+    spec: str, *, image_size: int | None = None, in_channels: int | None = None, num_classes: int | None = None
+) -> Network:
+    """`open_network` on `meta` tensors, without memory or initial weights, where the network can be built so."""
+    arguments = {"image_size": image_size, "in_channels": in_channels, "num_classes": num_classes}
+    try:
+        with torch.device("meta"):
+            return open_network(spec, **arguments)
+    except (NotImplementedError, RuntimeError):  # its own building needs values, such as those of a linspace
+        return open_network(spec, **arguments)
+
+
+def _open(spec: str, input_shape: tuple[int, ...] | None, num_classes: int | None) -> Network:
     if input_shape is None:
-        input_shape = published_input(net)
+        return open_on_meta(spec, num_classes=num_classes)
     channels, height, width = input_shape
     if height != width:
-        raise RequestError(f"{net} is built for square images, found {height}x{width}: give one side")
-    built = build(net, num_classes=num_classes, in_channels=channels, image_size=height)
-    return trace(built, input_shape, net)
+        raise RequestError(f"{spec} is built for square images, found {height}x{width}: give one side")
+    return open_on_meta(spec, image_size=height, in_channels=channels, num_classes=num_classes)

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convbench.data import DATASETS, Dataset, Preprocessing, imagenet_classes, open_dataset
+from convbench.data.datasets import splits_of
 from convbench.errors import RequestError
 from convbench.evaluation import result_from_scores
-from convbench.evaluation.scoring import score_images
+from convbench.evaluation.scoring import batch_size, score_images
 from convbench.models import build, published_input
+from convbench.progress import progress
 from convbench.schema import parse
+from convbench.timing.choice import AUTO, choose
+from convbench.timing.engines import ENGINES
+from convbench.timing.int8 import CALIBRATION, check_int8
 from convbench.weights import load_file
 from convbench.weights.files import read_weight_file
 from convbench.weights.matching import match_tensors
@@ -79,24 +84,60 @@ def load_network(network: str, weights: Path) -> Loaded:
 
 
 def evaluate_weights(
-    network: str, weights: Path, data: str, *, split: str = "test", data_dir: Path | None = None
+    network: str,
+    weights: Path,
+    data: str,
+    *,
+    split: str = "test",
+    engine: str = AUTO,
+    precision: str = "fp32",
+    data_dir: Path | None = None,
 ) -> dict[str, Any]:
     """The result of `network` with the weights at `weights`, ours or another library's, as plain values.
 
-    Raises RequestError where the file is another network's, or where the data's classes or images are not what the
-    network was trained for. The table of confusions is left out for more than 100 classes.
+    Args:
+        engine: a name, or "auto": the fastest that answers as eager fp32 does, where there is work enough to choose
+        precision: the lowest that "auto" may take; fp32 unless asked otherwise, since an error is to be the network's,
+            not the engine's. int8 is calibrated on training images, or on a hundred of the evaluated ones where there
+            are none, and its errors are compared with fp32's on all of them.
+
+    Raises RequestError where the file is another network's, where the data's classes or images are not what the
+    network was trained for, or an engine is not there; ConvbenchError where an engine answers otherwise than eager, or
+    int8 loses more than a point. The table of confusions is left out for more than 100 classes.
     """
     loaded = load_network(network, weights)
     dataset = open_dataset(data, split, data_dir=data_dir)
     preprocessing = loaded.preprocessing.for_dataset(dataset)
     _check_classes(loaded.classes or dataset.classes, dataset, weights)
     _check_images(loaded.input_shape, preprocessing, dataset)
-    scores = score_images(loaded.net, dataset.images, preprocessing, title=network)
+    size = batch_size(dataset.images, preprocessing)
+    first, int8 = preprocessing(dataset.images[:size]), "int8" in (precision, engine.rpartition("-")[2])
+    with progress(f"{network}: choosing an engine", len(ENGINES), "engines") as bar:
+        chosen = choose(
+            *(loaded.net, first),
+            engine=engine,
+            precision=precision,
+            calibration=_calibration(data, dataset, loaded.preprocessing, data_dir) if int8 else None,
+            batches=len(dataset) / size,
+            say=bar.note,
+        )
+    scores = score_images(chosen, dataset.images, preprocessing, title=f"{network}, {chosen.engine}")
+    if ENGINES[chosen.engine].precision == "int8":
+        reference = score_images(loaded.net, dataset.images, preprocessing, title=f"{network}, eager")
+        check_int8(reference, scores, dataset.labels, what=f"{network} in int8")
     result = result_from_scores(scores, dataset.labels, dataset.classes).to_dict()
     if len(dataset.classes) > MOST_CONFUSED:
         del result["confusion"]
-    about = {"network": network, "data": dataset.name, "split": split, "engine": "eager"}
+    about = {"network": network, "data": dataset.name, "split": split, "engine": chosen.engine}
     return {**result, **about, "caution": loaded.metadata.get("caution", "")}
+
+
+def _calibration(data: str, evaluated: Dataset, preprocessing: Preprocessing, data_dir: Path | None) -> Tensor:
+    """A hundred images, from the first to the last, of the training split; of the evaluated one where it has none."""
+    has_more = "train" in splits_of(data)
+    dataset = open_dataset(data, "train", data_dir=data_dir) if has_more else evaluated
+    picked = torch.linspace(0, len(dataset) - 1, min(CALIBRATION, len(dataset))).long()
+    return preprocessing.for_dataset(dataset)(dataset.images[picked])
 
 
 def _presumed_classes(num_classes: int | None, side: int) -> tuple[str, ...]:

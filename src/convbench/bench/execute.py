@@ -1,9 +1,7 @@
-"""Do one run of a suite: train, score, evaluate, record."""
+"""Do one run of a suite that learns: train, score, evaluate, record."""
 
 from __future__ import annotations
 
-import datetime
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,12 +13,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from convbench.bench.contact_sheet import contact_sheet
-from convbench.bench.store import RunFolder, current_commit, describe_machine, describe_versions
+from convbench.bench.record import new_record, recording
+from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite, read_claim
 from convbench.classifier import Scorer
 from convbench.counting import trace
 from convbench.data import Dataset, Preprocessing, open_dataset
-from convbench.errors import ConvbenchError, RequestError, unknown
+from convbench.errors import RequestError, unknown
 from convbench.evaluation import result_from_scores
 from convbench.files import write_whole
 from convbench.models import build
@@ -33,8 +32,6 @@ from convbench.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
     from convbench.rivals.rival import Rival
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -64,40 +61,17 @@ def execute(
     `recipe` is the run's, with its settings put in; None for a rival.
     A failure of the work is recorded with its one line and raised again; a wrong request leaves no record.
     """
-    started = now()
     train, test = (open_dataset(suite.data, split, data_dir=data_dir) for split in ("train", "test"))
-    record: dict[str, Any] = {
-        "schema": SCHEMA,
-        "suite": suite_name,
-        "name": run.name,
-        "title": run.title,
-        "status": "failed",
-        "error": None,
-        "subject": {
-            "kind": run.kind,
-            "name": recipe.network if recipe else run.rival,
-            "arguments": run.arguments,
-        },
-        "spec": asdict(run),
+    subject = {"kind": run.kind, "name": recipe.network if recipe else run.rival, "arguments": run.arguments}
+    record = new_record(
+        suite_name, run.name, run.title, subject=subject, spec=asdict(run), seed=seed, command=command
+    ) | {
         "recipe": recipe.to_dict() if recipe else None,
-        "preprocessing": None,
-        "data": {
-            **{part.split: describe(part) for part in (train, test)},
-            "classes": list(train.classes),
-        },
-        "seed": seed,
-        "result": None,
-        "cost": None,
+        "data": {**{part.split: describe(part) for part in (train, test)}, "classes": list(train.classes)},
         "published": read_claim(suite.ledger, run.claim) if suite.ledger and run.claim else None,
         "seconds": {"train": None, "evaluate": None},
-        "machine": {**describe_machine(), "threads": torch.get_num_threads()},
-        "versions": describe_versions(),
-        "commit": current_commit(),
-        "command": command,
-        "started": started,
-        "finished": None,
     }
-    try:
+    with recording(record, folder):
         if run.boosted:
             assert recipe is not None
             trained = train_boosted(recipe, train, test, folder.path, seed)
@@ -114,16 +88,6 @@ def execute(
         record["result"] = result.to_dict()
         write_whole(folder.path / "scores.safetensors", save({"scores": scores}))
         write_whole(folder.path / "worst.png", contact_sheet(test.images[[m.index for m in result.worst]]))
-        record["status"] = "done"
-    except RequestError:
-        raise
-    except ConvbenchError as error:
-        record["error"] = str(error)
-        raise
-    finally:
-        record["finished"] = now()
-        if record["status"] == "done" or record["error"]:
-            folder.write_record(json.loads(json.dumps(record)))
     for state in folder.path.rglob("state.pt"):
         state.unlink()  # of no use after the end, and larger than all the rest
     return record
@@ -231,7 +195,3 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "n": len(dataset),
         "fingerprint": dataset.fingerprint,
     }
-
-
-def now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

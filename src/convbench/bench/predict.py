@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from convbench.bench.evaluate import load_network
 from convbench.data import Preprocessing
 from convbench.data.photographs import read_photograph, require_image_file
+from convbench.data.samples import sample_photographs
 from convbench.errors import ConvbenchError, RequestError
-from convbench.modes import evaluation_mode
 from convbench.progress import track
+from convbench.timing.choice import AUTO, Choice, choose
+
+CHECKED = 8  # photographs of our own on which an engine's answers are compared with eager's
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,15 @@ class Prediction:
         return asdict(self)
 
 
-def predict(images: Sequence[Path | str | Image], network: str, weights: Path, top: int = 5) -> list[Prediction]:
+def predict(
+    images: Sequence[Path | str | Image],
+    network: str,
+    weights: Path,
+    top: int = 5,
+    *,
+    engine: str = AUTO,
+    precision: str = "fp32",
+) -> list[Prediction]:
     """The `top` most probable classes of each of `images`, in their order.
 
     Args:
@@ -52,12 +62,13 @@ def predict(images: Sequence[Path | str | Image], network: str, weights: Path, t
         network: its name
         weights: its file, which also says how images are prepared; where it fixes no size, as with networks for small
             images, the shorter side is resized to what the network reads and the centre is cut out
+        engine, precision: as in `choose`; int8, which is to be calibrated, is not to be had here
 
     Probabilities are the softmax of the network's outputs: they mean what they say where it was trained with cross
     entropy.
 
-    Raises RequestError for a file that is missing or no image, and what `load_network` raises; ConvbenchError for one
-    that is damaged.
+    Raises RequestError for a file that is missing or no image, and what `load_network` and `choose` raise;
+    ConvbenchError for one that is damaged.
     """
     if top < 1:
         raise RequestError(f"top: expected at least 1 answer for each image, found {top}")
@@ -67,18 +78,27 @@ def predict(images: Sequence[Path | str | Image], network: str, weights: Path, t
     loaded = load_network(network, weights)
     channels, side, _ = loaded.input_shape
     preprocessing = fit_size(loaded.preprocessing, side)
-    predictions = []
-    with evaluation_mode(loaded.net), torch.inference_mode():
-        for number, image in enumerate(track(images, "predicting", len(images), "images"), start=1):
-            pixels, file = read_photograph(image, channels), _file_of(image, number)
-            try:
-                prepared = preprocessing(pixels[None])
-            except RequestError as error:
-                raise RequestError(f"{file}: {error}") from error
-            scores = loaded.net(prepared)[0].double()
-            if not bool(scores.isfinite().all()):
-                raise ConvbenchError(f"{file}: expected numbers from {network} with {weights}, found NaN or infinity")
-            predictions.append(Prediction(file, _best(scores.softmax(dim=0), loaded.classes, top)))
+    predictions: list[Prediction] = []
+    chosen: Choice | None = None
+    for number, image in enumerate(track(images, "predicting", len(images), "images"), start=1):
+        pixels, file = read_photograph(image, channels), _file_of(image, number)
+        try:
+            prepared = preprocessing(pixels[None])
+        except RequestError as error:
+            raise RequestError(f"{file}: {error}") from error
+        if chosen is None:
+            checked = preprocessing(sample_photographs(CHECKED, channels, max(side, preprocessing.crop or 0)))
+            chosen = choose(
+                *(loaded.net, prepared),
+                checked=checked,
+                engine=engine,
+                precision=precision,
+                batches=len(images),
+            )
+        scores = chosen(prepared)[0].double()
+        if not bool(scores.isfinite().all()):
+            raise ConvbenchError(f"{file}: expected numbers from {network} with {weights}, found NaN or infinity")
+        predictions.append(Prediction(file, _best(scores.softmax(dim=0), loaded.classes, top)))
     return predictions
 
 

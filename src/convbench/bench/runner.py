@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from convbench.bench.execute import execute, resolve_recipe
+from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import RunSpec, Suite, open_suite
+from convbench.bench.suite import NetworkSpec, RunSpec, Suite, open_suite
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
@@ -51,46 +52,61 @@ def run_suite(
 
     Args:
         only: these runs (and nothing they do not need); all by default
-        jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder
+        jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder; the
+            networks of a comparison are measured here, one after the other, because two at once disturb each other
         seed: of every run
         say: gets a line when a run starts or ends
 
     Returns the outcomes in the suite's order. A run that fails does not stop the others.
     """
     suite_name, suite = open_suite(name_or_path)
+    known = [run.name for run in suite.all_runs]
     for name in only:
-        if name not in [run.name for run in suite.runs]:
-            raise unknown(f"run of {suite_name}", name, [run.name for run in suite.runs])
+        if name not in known:
+            raise unknown(f"run of {suite_name}", name, known)
     if jobs < 1:
         raise RequestError(f"jobs must be 1 or more, found {jobs}")
-    root, outcomes, todo = out / suite_name, dict[str, Outcome](), list[RunSpec]()
-    wanted = [run for run in suite.runs if not only or run.name in only]
+    root, outcomes = out / suite_name, dict[str, Outcome]()
+    learning, measuring = list[RunSpec](), list[NetworkSpec]()
+    wanted = [run for run in suite.all_runs if not only or run.name in only]
     for run in wanted:
         record = RunFolder(root / run.name).read_record()
         if record is not None and record["status"] == "done":
-            same = (record["spec"], record["seed"]) == (plain(asdict(run)), seed)
-            if not same or recorded_recipe(record) != resolve_recipe(suite, run):
+            if not is_same(record, suite, run, seed):
                 raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
             outcomes[run.name] = Outcome(run.name, "kept", record)
+        elif isinstance(run, RunSpec):
+            learning.append(run)
         else:
-            todo.append(run)
-    about = {"title": suite.title, "claim": suite.description, "runs": [run.name for run in suite.runs]}
+            measuring.append(run)
+    about = {"title": suite.title, "claim": suite.description, "runs": known}
     write_json(make_folder(root) / "suite.json", about)
     if outcomes:
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
-    def arguments(run: RunSpec) -> tuple[Any, ...]:
+    def arguments(run: RunSpec | NetworkSpec) -> tuple[Any, ...]:
         return suite_name, suite, run, root / run.name, seed, data_dir, command
 
-    total = len(todo)
+    one_by_one: list[RunSpec | NetworkSpec] = [*measuring]
     if jobs == 1:
-        for number, run in enumerate(todo, start=1):
-            say(f"[{number}/{total}] {run.title}")
-            outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
-            say(describe_outcome(run, outcomes[run.name]))
-    else:
-        _run_side_by_side(suite_name, todo, jobs, arguments, outcomes, say)
+        one_by_one = [*learning, *measuring]
+    elif learning:
+        _run_side_by_side(suite_name, learning, jobs, arguments, outcomes, say)
+    if jobs > 1 and len(measuring) > 1:
+        say(f"measuring one network at a time, not {jobs}: side by side they would disturb each other")
+    for number, run in enumerate(one_by_one, start=1):
+        say(f"[{number}/{len(one_by_one)}] {run.title}")
+        outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
+        say(describe_outcome(run, outcomes[run.name]))
     return [outcomes[run.name] for run in wanted]
+
+
+def is_same(record: dict[str, Any], suite: Suite, run: RunSpec | NetworkSpec, seed: int) -> bool:
+    """Whether a record is of this very run: the same settings, recipe and seed."""
+    if isinstance(run, NetworkSpec):
+        return bool((record["spec"], record["seed"]) == (plain(full_spec(suite, run)), seed))
+    same = (record["spec"], record["seed"]) == (plain(asdict(run)), seed)
+    return same and recorded_recipe(record) == resolve_recipe(suite, run)
 
 
 def recorded_recipe(record: dict[str, Any]) -> Recipe | None:
@@ -105,11 +121,19 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def do(
-    suite_name: str, suite: Suite, run: RunSpec, path: Path, seed: int, data_dir: Path | None, command: str
+    suite_name: str,
+    suite: Suite,
+    run: RunSpec | NetworkSpec,
+    path: Path,
+    seed: int,
+    data_dir: Path | None,
+    command: str,
 ) -> dict[str, Any]:
     """One run, under its folder's lock."""
     folder = RunFolder(path)
     with folder.lock():
+        if isinstance(run, NetworkSpec):
+            return profile(suite_name, suite, run, folder, seed=seed, command=command)
         return execute(
             *(suite_name, suite, run, folder),
             recipe=resolve_recipe(suite, run),
@@ -119,7 +143,7 @@ def do(
         )
 
 
-def outcome_of(run: RunSpec, work: Callable[[], dict[str, Any]]) -> Outcome:
+def outcome_of(run: RunSpec | NetworkSpec, work: Callable[[], dict[str, Any]]) -> Outcome:
     """The outcome of `work`; convbench's own errors become a line, all others are defects and go on up."""
     try:
         return Outcome(run.name, "done", work())
@@ -127,10 +151,12 @@ def outcome_of(run: RunSpec, work: Callable[[], dict[str, Any]]) -> Outcome:
         return Outcome(run.name, "failed", error=str(error))
 
 
-def describe_outcome(run: RunSpec, outcome: Outcome) -> str:
+def describe_outcome(run: RunSpec | NetworkSpec, outcome: Outcome) -> str:
     """A line for people."""
     if outcome.record is None:
         return f"    {run.title}: failed: {outcome.error}"
+    if isinstance(run, NetworkSpec):
+        return f"    {run.title}: {describe_profile(outcome.record['profile'])}"
     result, seconds = outcome.record["result"], outcome.record["seconds"]
     low, high = result["interval"]
     return (

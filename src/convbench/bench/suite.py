@@ -1,4 +1,4 @@
-"""A suite: the runs that test a claim, read from TOML."""
+"""A suite: the runs that test a claim, or that compare networks, read from TOML."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from convbench.claims.ledger import read_figures, read_paper
 from convbench.errors import RequestError, unknown
+from convbench.models import names
 from convbench.schema import parse, read_toml
+from convbench.timing.engines import open_engine
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -64,30 +67,85 @@ class RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Suite:
-    """The runs, in the order in which they are done.
+class NetworkSpec:
+    """One network of a comparison, which is costed and measured as it is built, without training.
 
-    data: the data set of all runs, its split "train" to learn from, "test" to evaluate on
+    network: its name, and the run's folder
+    title: as the report shows it
+    paper, protocol: the published errors that it is compared by: the figures of published/<paper>.toml on ImageNet's
+        validation images whose protocol this is
+    mark: how that protocol differs from most of the suite's; networks with a mark are shown apart from the others
+    """
+
+    network: str
+    title: str
+    paper: str
+    protocol: str
+    mark: str = ""
+
+    def __post_init__(self) -> None:
+        if self.network not in names():
+            raise unknown("network", self.network, names())
+        read_errors(self)
+
+    @property
+    def name(self) -> str:
+        return self.network
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Measuring:
+    """How the networks of a comparison are measured: with which engines, on how many images at a time."""
+
+    engines: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for engine in self.engines:
+            open_engine(engine)
+        if min(self.batch_sizes, default=0) < 1:
+            raise RequestError(f"batch sizes are 1 or more, found {self.batch_sizes}")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Suite:
+    """The runs, in the order in which they are done: those that learn, then the networks to compare.
+
+    data: the data set of all runs that learn, its split "train" to learn from, "test" to evaluate on
     ledger: the file of published figures that the runs' claims are keys of
+    measuring: of all networks
     """
 
     title: str
     description: str
-    data: str
+    data: str = ""
     ledger: str | None = None
-    runs: tuple[RunSpec, ...]
+    measuring: Measuring | None = None
+    runs: tuple[RunSpec, ...] = ()
+    networks: tuple[NetworkSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [run.name for run in self.runs]
+        if not self.all_runs:
+            raise RequestError("a suite has runs or networks, found neither")
+        if self.runs and not self.data:
+            raise RequestError("the runs of a suite learn from its data, found no key data")
+        if self.networks and self.measuring is None:
+            raise RequestError("the networks of a suite are measured by its table [measuring], found none")
+        names = [run.name for run in self.all_runs]
+        for name in names:
+            if names.count(name) > 1:
+                raise RequestError(f"run {name} stands twice in the suite")
         for run in self.runs:
-            if names.count(run.name) > 1:
-                raise RequestError(f"run {run.name} stands twice in the suite")
             if run.features and run.features.run not in names:
                 raise unknown(f"run in run {run.name}'s features", run.features.run, names)
             if run.claim is not None:
                 if self.ledger is None:
                     raise RequestError(f"run {run.name} has a claim, but the suite names no ledger")
                 read_claim(self.ledger, run.claim)
+
+    @property
+    def all_runs(self) -> tuple[RunSpec | NetworkSpec, ...]:
+        return *self.runs, *self.networks
 
 
 def open_suite(name_or_path: str | Path) -> tuple[str, Suite]:
@@ -108,4 +166,32 @@ def read_claim(ledger: str, claim: str) -> dict[str, Any]:
         "source": f"{paper['authors']}, {paper['venue']}, {entry['source']}",
         "rejection": entry.get("rejection"),
         "note": entry.get("note"),
+    }
+
+
+def read_errors(spec: NetworkSpec) -> dict[str, Any]:
+    """The published errors that a network is compared by, in percent: error (top-1), top5_error (or None), and whence.
+
+    Raises RequestError where the paper has no top-1 error of the network by the protocol.
+    """
+    papers = read_figures()
+    if spec.paper not in papers:
+        raise unknown("paper", spec.paper, papers)
+    of_network = [
+        one for one in papers[spec.paper] if one.network == spec.network and one.data.startswith("ILSVRC-2012 val")
+    ]
+    figures = {one.metric: one for one in of_network if one.protocol == spec.protocol}
+    if "top1_error" not in figures:
+        protocols = (one.protocol for one in of_network if one.metric == "top1_error")
+        raise unknown(f"protocol of {spec.network}'s top-1 error in {spec.paper}", spec.protocol, protocols)
+    top1, top5, paper = figures["top1_error"], figures.get("top5_error"), read_paper(spec.paper)
+    in_paper = top1.source.startswith(("table", "figure", "section"))  # else another's replica or release
+    return {
+        "error": top1.value,
+        "top5_error": top5.value if top5 else None,
+        "protocol": f"{top1.data}, {top1.protocol}",
+        "source": f"{paper.authors}, {paper.venue}, {top1.source}" if in_paper else top1.source,
+        "rejection": None,
+        "note": None,
+        "mark": spec.mark or None,
     }

@@ -18,6 +18,7 @@ from convbench.models import names
 SCALES = {"K": 10**3, "M": 10**6, "G": 10**9, "THOUSAND": 10**3, "MILLION": 10**6, "BILLION": 10**9}
 PRINTED = re.compile(r"([\d,]*\.?\d+)\s*(thousand|million|billion|[KMG])?", re.IGNORECASE)
 VERDICTS = ("right", "wrong", "ambiguous")
+TOTALS = ("params", "weights", "macs", "activations", "activation_bytes")  # quantities of a whole network
 COUNTED_METRICS = ("params", "weights", "macs", "connections")  # of figures: what can be counted
 
 
@@ -102,6 +103,18 @@ def check_claims(
             raise unknown("network with claims", network, of_all)
     results = [_check_parts(claim) if claim.parts else _check(claim) for claim in claims]
     return [one for one in results if verdict in (None, one.verdict)]
+
+
+def check_totals(network: str) -> list[ClaimResult]:
+    """The deck's claims on the counts of a whole network; none for a network that it does not count."""
+    return [
+        _check(claim)
+        for claim in read_claims()
+        if any(
+            one.network == network and one.quantity in TOTALS and not (one.layer or one.minus or one.per)
+            for one in claim.recompute
+        )
+    ]
 
 
 def check_figures(network: str | None = None) -> list[FigureResult]:

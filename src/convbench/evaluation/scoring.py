@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -15,14 +16,18 @@ PIXELS = 32 * 224 * 224  # in a batch: 32 photographs, as memory goes by what th
 MOST = 500  # images in a batch: beyond it, small images gain nothing
 
 
-def score_images(net: nn.Module, images: Tensor, preprocessing: Preprocessing, *, title: str = "") -> Tensor:
-    """uint8 images (n, c, h, w) to the network's logits (n, classes), float32; the network's mode is put back.
+def score_images(
+    net: Callable[[Tensor], Tensor], images: Tensor, preprocessing: Preprocessing, *, title: str = ""
+) -> Tensor:
+    """uint8 images (n, c, h, w) to the network's logits (n, classes), float32.
 
     Args:
+        net: a module, which is put into evaluation mode and back, or what an engine has made of one
         title: of a progress bar on stderr; none is shown without, as inside a training that has its own
     """
     shown = progress(title, len(images), "images") if title else nullcontext()
-    with evaluation_mode(net), torch.inference_mode(), shown as bar:
+    mode = evaluation_mode(net) if isinstance(net, nn.Module) else nullcontext()
+    with mode, torch.inference_mode(), shown as bar:
         scores = []
         for batch in images.split(batch_size(images, preprocessing)):
             scores.append(net(preprocessing(batch)).float())

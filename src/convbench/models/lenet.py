@@ -81,7 +81,7 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.empty(in_channels * fanout, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        sums = F.avg_pool2d(x, 2, divisor_override=1)
+        sums = 4 * F.avg_pool2d(x, 2)  # exact, and exporters do not know avg_pool2d's divisor_override
         if self.fanout > 1:
             sums = sums.repeat_interleave(self.fanout, dim=1)
         return sums * self.weight + self.bias
@@ -109,7 +109,8 @@ class TableConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         dense = self.weight.new_zeros(len(self.table), self.in_channels, *self.weight.shape[1:])
-        return F.conv2d(x, dense.index_put((self.link[0], self.link[1]), self.weight), self.bias)
+        dense.index_put_((self.link[0], self.link[1]), self.weight)  # exporters do not know index_put
+        return F.conv2d(x, dense, self.bias)
 
     def count_links(self, output: Tensor) -> tuple[int, int]:
         """(multiply-adds, connections) of the links alone: the paper's net has no zeros of a dense kernel."""

@@ -1,28 +1,22 @@
-"""The report's charts: altair, rendered at build time to SVG whose colours are the page's CSS variables.
-
-Every chart has a fixed size in pixels and is never scaled, so that its text stays the size of the page's text; where
-one size cannot serve a phone and a desk, the page holds both and shows one.
-"""
+"""The charts of runs that learnt: errors beside published ones, against cost, over epochs, and within classes."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
 from markupsafe import Markup
 
+from convbench.report.drawing import NARROW, WIDE, log_domain, log_ticks, render
 from convbench.report.findings import PUBLISHED_UNCERTAINTY
-from convbench.report.placement import place
+from convbench.report.placement import Box, place
 from convbench.report.records import Result, Run, measured
 
 KINDS = ("network", "rival", "ensemble")
 COLOURS = [f"var(--{kind})" for kind in KINDS]
 SHAPES = ["circle", "square", "triangle-up"]
-WIDE, NARROW = 1040, 342  # inner width of the page on a desk and on a phone of 390 px
 MOST_CLASSES = 20  # beyond these a matrix is unreadable: the hardest are shown
 
 COSTS = {"params": "parameters", "macs": "multiply-adds"}
@@ -34,12 +28,12 @@ SHAPE = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=SHAPES), legend=
 def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     """One row a method: the published error hollow on its band of +- 0.1, the measured one filled on its interval."""
     data = [_method(row, run) for row, run in enumerate(runs)]
-    low, high = _domain(value for item in data for value in (item["low"], item["high"], item["published"]))
+    low, high = log_domain(value for item in data for value in (item["low"], item["high"], item["published"]))
     left, step = (250, 23) if wide else (4, 36)
     height = step * len(data)
     width = (WIDE if wide else NARROW) - left - 16
     x_scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    axis = alt.Axis(values=_ticks(low, high), title=None, orient="top")
+    axis = alt.Axis(values=log_ticks(low, high), title=None, orient="top")
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.5, len(data) - 0.5], reverse=True, nice=False), axis=None)
     base = alt.Chart(alt.Data(values=data)).encode(y=y)
     band = base.mark_rule(strokeWidth=11, opacity=0.22, color="var(--published)").encode(
@@ -57,7 +51,7 @@ def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     name = base.mark_text(**text, **place_text).encode(x=alt.value(0), text="title:N")
     chart = alt.layer(band, interval, hollow, dot, name)
     label = "Published error beside measured error with its 95 % interval, one row a method"
-    return _svg(chart, (width, height), (left, 24, 16, 4), label)
+    return render(chart, (width, height), (left, 24, 16, 4), label)
 
 
 def cost_of(run: Run, cost: str) -> int | None:
@@ -70,13 +64,13 @@ def error_against(runs: Sequence[Run], cost: str, *, wide: bool) -> Markup:
     data = [{**_method(0, run), "x": cost_of(run, cost)} for run in runs]
     width, height = (WIDE // 2 - 16 - 50 if wide else NARROW - 46), 380 if wide else 400
     x_low, x_high = min(item["x"] for item in data) / 1.6, max(item["x"] for item in data) * 1.6
-    low, high = _domain(value for item in data for value in (item["error"], item["published"]))
+    low, high = log_domain(value for item in data for value in (item["error"], item["published"]))
 
     def pixel(x: float, y: float) -> tuple[float, float]:
         across, up = math.log(x / x_low) / math.log(x_high / x_low), math.log(y / low) / math.log(high / low)
         return width * across, height * (1 - up)
 
-    hollow_at = [pixel(item["x"], item["published"]) for item in data if item["published"]]
+    hollow_at = [Box.around(*pixel(item["x"], item["published"])) for item in data if item["published"]]
     points = [pixel(item["x"], item["error"]) for item in data]
     boxes = place(points, [item["title"] for item in data], (width, height), hollow_at)
     labels: list[dict[str, Any]] = []
@@ -88,8 +82,8 @@ def error_against(runs: Sequence[Run], cost: str, *, wide: bool) -> Markup:
             across, up = edge / width, 1 - (box.top + box.bottom) / 2 / height
             position = {"x": x_low * (x_high / x_low) ** across, "y": low * (high / low) ** up}
             labels.append({**position, "title": item["title"], "side": side})
-    x_axis = alt.Axis(values=_ticks(x_low, x_high, (1,)), format="~s", title=None)
-    y_axis = alt.Axis(values=_ticks(low, high), title=None)
+    x_axis = alt.Axis(values=log_ticks(x_low, x_high, (1,)), format="~s", title=None)
+    y_axis = alt.Axis(values=log_ticks(low, high), title=None)
     x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[x_low, x_high], nice=False), axis=x_axis)
     y_scale = alt.Scale(type="log", domain=[low, high], nice=False)
     base = alt.Chart(alt.Data(values=data))
@@ -109,7 +103,7 @@ def error_against(runs: Sequence[Run], cost: str, *, wide: bool) -> Markup:
         for side in ("left", "right", "center")
     ]
     chart = alt.layer(dumb_bell, hollow, dot, *names)
-    return _svg(chart, (width, height), (34, 8, 12, 24), f"Error in percent against {COSTS[cost]}")
+    return render(chart, (width, height), (34, 8, 12, 24), f"Error in percent against {COSTS[cost]}")
 
 
 def curve(run: Run, domain: tuple[float, float]) -> Markup:
@@ -123,7 +117,7 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
         axis=alt.Axis(values=sorted({1, last}), title=None, grid=False, format="d"),
     )
     y_scale = alt.Scale(type="log", domain=list(domain), nice=False)
-    y_axis = alt.Axis(values=_ticks(*domain), title=None)
+    y_axis = alt.Axis(values=log_ticks(*domain), title=None)
     layers = []
     for name, colour, stroke in series:
         values = [(epoch.epoch, getattr(epoch, f"{name}_error")) for epoch in run.epochs]
@@ -138,7 +132,7 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
             color="var(--published)", strokeDash=[3, 3], strokeWidth=1.2
         )
         layers.append(rule.encode(y=alt.Y("error:Q", scale=y_scale)))
-    return _svg(alt.layer(*layers), (128, 96), (32, 6, 6, 20), f"Error per epoch of {run.record.title}")
+    return render(alt.layer(*layers), (128, 96), (32, 6, 6, 20), f"Error per epoch of {run.record.title}")
 
 
 def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
@@ -147,7 +141,7 @@ def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
     figures = [run.record.published.error for run in runs if run.record and run.record.published]
     # A training error of 0.0 cannot be drawn on a log axis: the axis ends one decade below the best test error.
     floor = min((epoch.test_error for run in runs for epoch in run.epochs if epoch.test_error), default=1.0) / 10
-    return _domain(max(error, floor) for error in (*errors, *figures) if error is not None)
+    return log_domain(max(error, floor) for error in (*errors, *figures) if error is not None)
 
 
 def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
@@ -181,7 +175,7 @@ def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
         fontSize=12, color="var(--ink)", baseline="middle", limit=236 if wide else NARROW, **where
     )
     layers = alt.layer(cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale))
-    return _svg(layers, size, (left, _head_room(classes), 4, 2), "Error in percent within each class")
+    return render(layers, size, (left, _head_room(classes), 4, 2), "Error in percent within each class")
 
 
 def confusion(run: Run) -> Markup:
@@ -216,7 +210,7 @@ def confusion(run: Run) -> Markup:
         x=alt.value(0), y=y, text="title:N"
     )
     layers = alt.layer(cells, figures, sides, _heads(classes, x_scale))
-    return _svg(
+    return render(
         layers,
         (side, side),
         (left, _head_room(classes), 2, 2),
@@ -262,39 +256,3 @@ def _head_room(classes: Sequence[str]) -> int:
 
 def _short(classes: Sequence[str]) -> bool:
     return max(map(len, classes)) <= 3
-
-
-def _domain(values: Iterable[float | None]) -> tuple[float, float]:
-    known = [value for value in values if value]
-    return min(known, default=1.0) / 1.15, max(known, default=10.0) * 1.15
-
-
-def _ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
-    return [tick for tick in ticks if low <= tick <= high]
-
-
-def _svg(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str) -> Markup:
-    """Render at a fixed size; padding is left, top, right, bottom. Fonts and colours are the page's."""
-    left, top, right, bottom = padding
-    chart = chart.properties(
-        width=size[0],
-        height=size[1],
-        padding={"left": left, "top": top, "right": right, "bottom": bottom},
-        autosize=alt.AutoSizeParams(type="none"),
-        background="transparent",
-    )
-    chart = chart.configure(aria=False).configure_view(stroke=None)
-    chart = chart.configure_axis(
-        domain=False,
-        ticks=False,
-        gridColor="var(--rule)",
-        labelColor="var(--muted)",
-        labelFontSize=11,
-        labelPadding=6,
-    )
-    text = io.StringIO()
-    chart.save(text, format="svg")
-    svg = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
-    return Markup(svg.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))

@@ -1,4 +1,4 @@
-"""What the commands print on the terminal: costs, data sets, results."""
+"""What the commands print on the terminal: data sets, conversions, results."""
 
 from __future__ import annotations
 
@@ -13,39 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from convbench.counting import Cost
     from convbench.data import Dataset
 
 
 MANY = 20  # classes that fit on one screen
-
-
-def print_cost(cost: Cost) -> None:
-    """The layer table with its totals."""
-    shape = "x".join(map(str, cost.input_shape))
-    print(f"{cost.network}, one {shape} image\n")
-    headings = (
-        "layer",
-        "kind",
-        "output",
-        "params",
-        "connections",
-        "multiply-\nadds",
-        "activation\nvalues",
-        "bytes",
-    )
-    table = _table(*headings, right=range(2, 8), gap=1)
-    for row in cost.rows:
-        counts = (row.params, row.connections, row.macs, row.activations, row.activation_bytes)
-        table.add_row(
-            row.name, row.kind, "x".join(map(str, row.output_shape)), *(f"{n:,}" if n else "" for n in counts)
-        )
-    table.add_section()
-    totals = (cost.params, cost.connections, cost.macs, cost.activations, cost.activation_bytes)
-    table.add_row("total", "", "", *(f"{n:,}" for n in totals), style="bold")
-    Console().print(table)
-    if cost.unknown:
-        print(f"\nnot counted, no rule known: {', '.join(cost.unknown)}; the multiply-adds are a lower bound")
 
 
 def print_data_sets(as_json: bool) -> None:
@@ -156,8 +127,8 @@ def _say_how_many_more(classes: int) -> None:
         print(f"and {classes - MANY:,} classes more; --json has them all")
 
 
-def _table(*headings: str, right: Sequence[int] = (), gap: int = 2) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
+def _table(*headings: str, right: Sequence[int] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for i, heading in enumerate(headings):
         table.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold")
     return table

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from convbench.errors import ConvbenchError, RequestError, unknown
+from convbench.report.profiles import Profile
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ Kind = Literal["network", "rival", "ensemble"]
 
 @dataclass(frozen=True)
 class Subject:
-    """What was trained: its name in the library and the arguments it was built with."""
+    """What was trained or measured: its name in the library and the arguments it was built with."""
 
     kind: Kind
     name: str
@@ -102,13 +103,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Published:
-    """The paper's figure, in percent, with its protocol."""
+    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks."""
 
     error: FiniteFloat | None
     protocol: str | None
     source: str | None
     rejection: FiniteFloat | None
     note: str | None
+    top5_error: FiniteFloat | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Record:
-    """record.json as it stands: what, on what, with what, and what came out."""
+    """record.json as it stands: what, on what, with what, and what came out.
+
+    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`.
+    """
 
     schema: Literal[1]
     suite: str
@@ -154,12 +160,17 @@ class Record:
     command: str | None
     started: str | None
     finished: str | None
+    profile: Profile | None = None
 
     def __post_init__(self) -> None:
         if self.status != "done":
             return
+        if self.profile is not None:
+            if self.published is None or self.published.error is None:
+                raise ValueError("a run that has a `profile` has a `published` error beside it")
+            return
         if self.result is None or self.data is None:
-            raise ValueError("a run that is done has `data` and a `result`")
+            raise ValueError("a run that is done has `data` and a `result`, or a `profile`")
         k = len(self.data.classes)
         if len(self.result.per_class) != k or [len(row) for row in self.result.confusion] != [k] * k:
             raise ValueError(f"expected `per_class` and `confusion` over the {k} classes of `data`")
@@ -192,7 +203,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite's runs in the order of their names."""
+    """A suite's runs in the order in which it names them, then those that it does not name."""
 
     name: str
     title: str
@@ -201,9 +212,18 @@ class Suite:
 
     @property
     def done(self) -> tuple[Run, ...]:
-        """The finished runs, fewest errors first."""
-        finished = [run for run in self.runs if run.record is not None and run.record.status == "done"]
-        return tuple(sorted(finished, key=lambda run: (measured(run).top1_error, run.name)))
+        """The finished runs that learnt, fewest errors first."""
+        learnt = [run for run in self._finished if run.record and run.record.result]
+        return tuple(sorted(learnt, key=lambda run: (measured(run).top1_error, run.name)))
+
+    @property
+    def profiled(self) -> tuple[Record, ...]:
+        """The records of the networks that were costed and measured."""
+        return tuple(run.record for run in self._finished if run.record and run.record.profile)
+
+    @property
+    def _finished(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.record is not None and run.record.status == "done")
 
 
 @dataclass(frozen=True)
@@ -256,8 +276,8 @@ def _is_suite(folder: Path) -> bool:
 def _read_suite(folder: Path) -> Suite:
     path = folder / "suite.json"
     about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
-    names = {child.name for child in folder.iterdir() if child.is_dir()} | set(about.runs)
-    runs = tuple(read_run(folder / name) for name in sorted(names))
+    found = sorted(child.name for child in folder.iterdir() if child.is_dir())
+    runs = tuple(read_run(folder / name) for name in dict.fromkeys((*about.runs, *found)))
     return Suite(folder.name, about.title or folder.name, about.claim, runs)
 
 

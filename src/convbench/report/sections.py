@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,20 +15,14 @@ from PIL import Image
 
 from convbench.errors import ConvbenchError
 from convbench.report import charts, tables
+from convbench.report.comparison_section import Comparison, comparison
+from convbench.report.drawing import Figure, figure_of
 from convbench.report.findings import best, findings
 from convbench.report.records import Kind, Record, Run, Split, Suite, measured
 
 SHEET_COLUMNS = 12  # images in a row of worst.png
 CLASS_ROWS = 10  # methods in the strip of errors per class
 KINDS: tuple[Kind, ...] = ("network", "rival", "ensemble")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart for the desk and the same for the phone."""
-
-    wide: Markup
-    narrow: Markup
 
 
 @dataclass(frozen=True)
@@ -87,8 +81,9 @@ class Section:
     """Everything the page says about one suite; what there is nothing to show of is empty or None."""
 
     suite: Suite
-    what: str
+    what: tuple[str, ...]
     findings: tuple[str, ...]
+    comparison: Comparison | None
     rows: tuple[tables.Row, ...]
     compared: Figure | None
     costs: tuple[CostChart, ...]
@@ -106,25 +101,23 @@ def section(suite: Suite) -> Section:
     trained = [run for run in done if any(epoch.test_error is not None for epoch in run.epochs)]
     domain = charts.curve_domain(trained)
     network = best(done, "network")
+    compared = comparison(suite.profiled) if suite.profiled else None
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
     return Section(
         suite=suite,
-        what=_what(done),
-        findings=tuple(_findings(done)),
+        what=tuple(_what(done, compared)),
+        findings=(*_findings(done), *(compared.findings if compared else ())),
+        comparison=compared,
         rows=tuple(tables.rows(run.record for run in done if run.record)),
-        compared=_figure(partial(charts.published_beside_measured, done)) if done else None,
+        compared=figure_of(partial(charts.published_beside_measured, done)) if done else None,
         costs=tuple(_costs(done)),
         curves=tuple(Titled(_title(run), charts.curve(run, domain)) for run in trained),
-        classes=_figure(partial(charts.per_class, done[:CLASS_ROWS])) if done else None,
+        classes=figure_of(partial(charts.per_class, done[:CLASS_ROWS])) if done else None,
         confusion=Titled(_title(network), charts.confusion(network)) if network else None,
         galleries=tuple(Gallery(_title(run), _tiles(run, run.worst)) for run in leaders if run.worst),
         unfinished=tuple(_unfinished(suite)),
-        places=tuple(_places(done)),
+        places=tuple(_places([*(run.record for run in done if run.record), *suite.profiled])),
     )
-
-
-def _figure(draw: Callable[..., Markup]) -> Figure:
-    return Figure(wide=draw(wide=True), narrow=draw(wide=False))
 
 
 def _title(run: Run) -> str:
@@ -137,21 +130,22 @@ def _splits(runs: Sequence[Run], which: str) -> list[Split]:
     return list(dict.fromkeys(getattr(each, which) for each in data if each))
 
 
-def _what(runs: Sequence[Run]) -> str:
-    if not runs:
-        return "No run of this suite is done."
-    train, test = (
-        " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(runs, which))
-        for which in ("train", "test")
-    )
-    methods = "1 method" if len(runs) == 1 else f"{len(runs)} methods"
-    return f"{methods}, trained on {train}, tested on {test}."
+def _what(runs: Sequence[Run], compared: Comparison | None) -> list[str]:
+    said = [compared.what] if compared else []
+    if runs:
+        train, test = (
+            " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(runs, which))
+            for which in ("train", "test")
+        )
+        methods = "1 method" if len(runs) == 1 else f"{len(runs)} methods"
+        said.append(f"{methods}, trained on {train}, tested on {test}.")
+    return said or ["No run of this suite is done."]
 
 
 def _findings(runs: Sequence[Run]) -> list[str]:
     """Only errors on the same test set are compared; where there are several, each set speaks for itself."""
     tests = _splits(runs, "test")
-    if len(tests) == 1:
+    if len(tests) < 2:
         return findings(runs)
     groups = {
         test: [run for run in runs if run.record and run.record.data and run.record.data.test == test] for test in tests
@@ -167,7 +161,7 @@ def _costs(runs: Sequence[Run]) -> list[CostChart]:
     for cost, unit in charts.COSTS.items():
         known = [run for run in runs if charts.cost_of(run, cost)]
         if len(known) > 1:
-            figure = _figure(partial(charts.error_against, known, cost))
+            figure = figure_of(partial(charts.error_against, known, cost))
             drawn.append(CostChart(unit, len(runs) - len(known), figure))
     return drawn
 
@@ -206,10 +200,10 @@ def _unfinished(suite: Suite) -> list[Unfinished]:
     return unfinished
 
 
-def _places(runs: Sequence[Run]) -> list[Place]:
+def _places(made: Sequence[Record]) -> list[Place]:
     """The distinct machines, versions and commits, most runs first."""
     groups: dict[tuple[object, ...], list[Record]] = {}
-    for record in filter(None, (run.record for run in runs)):
+    for record in made:
         key = (record.machine, tuple(sorted(record.versions.items())), record.commit)
         groups.setdefault(key, []).append(record)
     return [Place(len(records), records[0]) for records in sorted(groups.values(), key=len, reverse=True)]

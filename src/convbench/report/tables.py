@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from convbench.report.efficiency import print_comparison
 from convbench.report.findings import Verdict, verdict
-from convbench.report.records import Record, Result
+from convbench.report.records import Record, Result, Suite
 
 UNKNOWN = "–"
 FIGURE_SPACE = "\u2007"  # as wide as a digit: keeps the decimal points of 12.0 and 0.95 in one column
@@ -43,6 +44,19 @@ def rows(records: Iterable[Record]) -> list[Row]:
     """The rows of the finished runs, fewest errors first."""
     finished = [record for record in records if record.status == "done" and record.result]
     return [_row(record) for record in sorted(finished, key=_order)]
+
+
+def print_suite(suite: Suite, console: Console | None = None) -> None:
+    """Print a suite's title and its tables: of the networks it compares, and of all its other runs."""
+    console = console or Console()
+    console.print(Text(f"{suite.title}\n"), soft_wrap=True)
+    if suite.profiled:
+        print_comparison(suite.profiled, console)
+        console.print()
+    others = [run.record for run in suite.runs if run.record and run.record not in suite.profiled]
+    if others:
+        print_table(others, console)
+        console.print()
 
 
 def print_table(records: Iterable[Record], console: Console | None = None) -> None:

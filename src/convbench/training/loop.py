@@ -84,9 +84,9 @@ def fit(
                 lr = recipe.lr(epoch + (step + 0.5) / per_epoch)
                 for group in optimiser.param_groups:
                     group["lr"] = lr
+                optimiser.zero_grad(set_to_none=True)  # first, so that no gradient takes memory in the forward pass
                 output = net(images[batch].contiguous(memory_format=layout))
                 loss = loss_with_auxiliary(loss_of, output, labels[batch])
-                optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
                 total_loss += loss.detach() * len(batch)

@@ -1,0 +1,97 @@
+"""What measuring yields: plain records of what ran how fast, with what else is needed to judge it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from convbench.timing.clock import Ratio, Timing
+from convbench.timing.fidelity import Fidelity
+from convbench.timing.load import Load
+from convbench.timing.machine import Limits, describe_machine
+from convbench.timing.roofline import Placement
+
+LIBRARIES = ("torch", "openvino", "onnxruntime", "nncf")
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One layer of a measured network: milliseconds of a batch, share of the sum, and its place on the roofline."""
+
+    name: str
+    kind: str
+    ms: float
+    share: float
+    roofline: Placement | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One network by one engine at one batch size.
+
+    status: "ok", "failed" (its outputs are not eager's, or it cannot run the network) or "missing" (not on this
+        machine); `reason` says why. What follows is None unless "ok", but for a failed engine's fidelity
+    latency_ms: of a batch
+    peak_memory_mib: by which this process grew at its peak, from before the engine's preparation to its answers
+    prepare_s: conversion and compilation
+    ratio_to_eager: how many times faster, paired round by round
+    roofline: of the whole network
+    """
+
+    network: str
+    engine: str
+    precision: str
+    batch_size: int
+    input_shape: tuple[int, ...]
+    status: Literal["ok", "failed", "missing"] = "ok"
+    reason: str = ""
+    fidelity: Fidelity | None = None
+    latency_ms: Timing | None = None
+    peak_memory_mib: float | None = None
+    prepare_s: float | None = None
+    ratio_to_eager: Ratio | None = None
+    roofline: Placement | None = None
+    layers: tuple[LayerTime, ...] = ()
+
+    @property
+    def images_per_s(self) -> float | None:
+        return 1000 * self.batch_size / self.latency_ms.p50 if self.latency_ms else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "images_per_s": self.images_per_s}
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Results in the order network, batch size, engine; the machine, its limits, and what else kept it busy."""
+
+    subjects: tuple[dict[str, Any], ...]
+    results: tuple[Measurement, ...]
+    limits: Limits
+    load: Load
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        machine = {**describe_machine(), "threads": torch.get_num_threads(), "versions": _versions()}
+        about = {"limits": asdict(self.limits), "load": asdict(self.load), "seconds": self.seconds}
+        return {
+            "machine": {**machine, **about},
+            "networks": list(self.subjects),
+            "results": [one.to_dict() for one in self.results],
+        }
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that are installed among those that engines are made of."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,217 @@
+"""Bubble charts: error against a cost, the area of a bubble in proportion to the parameters.
+
+After Canziani, Paszke & Culurciello 2016, arXiv:1605.07678, figure 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import altair as alt
+from markupsafe import Markup
+
+from convbench.report.drawing import NARROW, WIDE, log_ticks, render
+from convbench.report.placement import Box, place
+
+Kind = Literal["front", "other", "apart"]
+
+LARGEST = 150e6  # parameters of a bubble with the largest radius
+RADIUS = {True: 30.0, False: 18.0}  # that radius in pixels, on a desk and on a phone
+SIZES = (5e6, 25e6, 125e6)  # parameters of the bubbles in the key
+ERRORS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 80)  # ticks, percent
+REACH = 5  # heights of a label that it may stand away from its bubble
+
+KINDS: tuple[Kind, ...] = ("front", "other", "apart")
+INKS = {"front": "var(--network)", "other": "var(--rival)", "apart": "var(--muted)"}
+TINTS = {"front": 0.3, "other": 0.14, "apart": 0.0}
+
+X, Y = (alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None))  # pixels, as they are
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """One network: on the Pareto front, another, or set apart because its error has another protocol."""
+
+    title: str
+    cost: float
+    error: float
+    params: float
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A logarithmic axis: `low` and `high` lie at the pixels `start` and `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def pixel(self, value: float) -> float:
+        return self.start + (self.end - self.start) * math.log(value / self.low) / math.log(self.high / self.low)
+
+
+def bubble_chart(bubbles: Sequence[Bubble], cost: str, unit: str, *, wide: bool) -> Markup:
+    """Top-1 error in percent over `cost` in `unit`, both axes logarithmic, with the Pareto front as a line of steps.
+
+    Labels choose their places in the order of KINDS, and within a kind by error; one that finds none is left out.
+    """
+    bubbles = sorted(bubbles, key=lambda one: (KINDS.index(one.kind), one.error))
+    width, height = (WIDE if wide else NARROW) - 50, 540 if wide else 470
+    costs, errors = [one.cost for one in bubbles], [one.error for one in bubbles]
+    across = Axis(min(costs) / 1.4, max(costs) * 1.5, 0, width)
+    up = Axis(min(errors) / 1.1, max(errors) * 1.1, height, 0)
+    points = [(across.pixel(one.cost), up.pixel(one.error)) for one in bubbles]
+    radii = [_radius(one.params, wide=wide) for one in bubbles]
+    key = _key(width, wide=wide)
+    front = sorted((x, y) for one, (x, y) in zip(bubbles, points, strict=True) if one.kind == "front")
+    boxes = place(
+        points,
+        [one.title for one in bubbles],
+        (width, height),
+        [Box(width - 6 * RADIUS[wide] - 20, 0, width, 2 * RADIUS[wide] + 16), *_lines(front)],
+        radii=[radius + 1 for radius in radii],
+        reach=REACH,
+    )
+    discs = [
+        {"x": x, "y": y, "r": radius, "ink": INKS[one.kind], "tint": TINTS[one.kind], "dash": one.kind == "apart"}
+        for one, (x, y), radius in zip(bubbles, points, radii, strict=True)
+    ]
+    labels = [
+        _label(one, point, radius, box)
+        for one, point, radius, box in zip(bubbles, points, radii, boxes, strict=True)
+        if box is not None
+    ]
+    chart = alt.layer(
+        *_grid(across, up, unit, wide=wide),
+        _steps(front),
+        _discs([*key, *reversed(discs)]),
+        _leaders([label for label in labels if label["led"]]),
+        *_texts([*labels, *key]),
+    )
+    return render(chart, (width, height), (38, 8, 12, 24), f"Top-1 error in percent against {cost}")
+
+
+def _radius(params: float, *, wide: bool) -> float:
+    """In pixels: the area of a bubble is in proportion to the parameters."""
+    return RADIUS[wide] * math.sqrt(params / LARGEST)
+
+
+def _key(width: float, *, wide: bool) -> list[dict[str, Any]]:
+    """Grey bubbles in the upper right corner, where nothing costs much and errs much, with their parameters."""
+    step = 2 * RADIUS[wide] + 6
+    return [
+        {
+            "x": width - step * (len(SIZES) - number) + step / 2,
+            "y": RADIUS[wide],
+            "r": _radius(params, wide=wide),
+            "ink": "var(--muted)",
+            "tint": 0.12,
+            "dash": False,
+            "title": f"{params / 1e6:.0f}M",
+            "side": "center",
+            "text_x": width - step * (len(SIZES) - number) + step / 2,
+            "text_y": 2 * RADIUS[wide] + 8,
+        }
+        for number, params in enumerate(SIZES)
+    ]
+
+
+def _grid(across: Axis, up: Axis, unit: str, *, wide: bool) -> list[alt.Chart]:
+    """Lines at round numbers, which stand at the left and below; the last ones have the units."""
+    right, bottom = across.end, up.start
+    columns = [
+        {"x": across.pixel(tick), "y": bottom, "text": f"{tick:g}"}
+        for tick in log_ticks(across.low, across.high, (1, 2, 5) if wide else (1,))
+    ]
+    rows = [{"x": 0, "y": up.pixel(tick), "text": f"{tick}"} for tick in ERRORS if up.low <= tick <= up.high]
+    columns[-1:] = [one | {"text": f"{one['text']} {unit}"} for one in columns[-1:]]
+    rows[-1:] = [one | {"text": f"{one['text']} %"} for one in rows[-1:]]
+    style = {"color": "var(--rule)", "strokeWidth": 1}
+    text = {"color": "var(--muted)", "fontSize": 11, "baseline": "middle"}
+    vertical, horizontal = (alt.Chart(alt.Data(values=data)) for data in (columns, rows))
+    return [
+        vertical.mark_rule(**style).encode(x=X, y=alt.value(0), y2=alt.value(bottom)),
+        horizontal.mark_rule(**style).encode(y=Y, x=alt.value(0), x2=alt.value(right)),
+        vertical.mark_text(dy=14, **text).encode(x=X, y=Y, text="text:N"),
+        horizontal.mark_text(dx=-7, align="right", **text).encode(x=X, y=Y, text="text:N"),
+    ]
+
+
+def _steps(front: Sequence[tuple[float, float]]) -> alt.Chart:
+    """Right of and above this line some network on the front is better in both."""
+    data = alt.Data(values=[{"x": x, "y": y} for x, y in front])
+    return (
+        alt.Chart(data)
+        .mark_line(interpolate="step-after", color=INKS["front"], strokeWidth=1.3, opacity=0.55)
+        .encode(x=X, y=Y)
+    )
+
+
+def _lines(front: Sequence[tuple[float, float]]) -> list[Box]:
+    """Where the line runs."""
+    steps = list(pairwise(front))
+    flat = [Box(x, y - 1, next_x, y + 1) for (x, y), (next_x, _) in steps]
+    return flat + [Box(next_x - 1, y, next_x + 1, next_y) for (_, y), (next_x, next_y) in steps]
+
+
+def _discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
+    data = [{**disc, "area": (2 * disc["r"]) ** 2, "dash": [3, 2.5] if disc["dash"] else [1, 0]} for disc in discs]
+    return (
+        alt.Chart(alt.Data(values=data))
+        .mark_point(strokeWidth=1.4, opacity=1)
+        .encode(
+            x=X,
+            y=Y,
+            size=alt.Size("area:Q", scale=None),
+            fill=alt.Fill("ink:N", scale=None),
+            stroke=alt.Stroke("ink:N", scale=None),
+            fillOpacity=alt.FillOpacity("tint:Q", scale=None),
+            strokeDash=alt.StrokeDash("dash:N", scale=None),
+        )
+    )
+
+
+def _label(one: Bubble, point: tuple[float, float], radius: float, box: Box) -> dict[str, Any]:
+    """Held by the side that faces its bubble, so that a wider font than expected grows away from it."""
+    x, y = point
+    side = "left" if box.left > x else "right" if box.right < x else "center"
+    text_x = {"left": box.left, "right": box.right, "center": (box.left + box.right) / 2}[side]
+    text_y = (box.top + box.bottom) / 2
+    near_x, near_y = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
+    distance = math.hypot(near_x - x, near_y - y)
+    return {
+        "title": one.title,
+        "side": side,
+        "text_x": text_x,
+        "text_y": text_y,
+        "led": distance > radius + 9,
+        "x": x + (near_x - x) * radius / max(distance, 1),
+        "y": y + (near_y - y) * radius / max(distance, 1),
+        "x2": near_x,
+        "y2": near_y,
+    }
+
+
+def _leaders(labels: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Thin lines from bubbles to labels that stand apart."""
+    return (
+        alt.Chart(alt.Data(values=list(labels)))
+        .mark_rule(color="var(--muted)", strokeWidth=0.7)
+        .encode(x=X, y=Y, x2="x2:Q", y2="y2:Q")
+    )
+
+
+def _texts(labels: Sequence[dict[str, Any]]) -> list[alt.Chart]:
+    sides = ("left", "right", "center")
+    return [
+        alt.Chart(alt.Data(values=[one for one in labels if one["side"] == side]))
+        .mark_text(fontSize=10.5, color="var(--ink)", baseline="middle", align=side)
+        .encode(x=alt.X("text_x:Q", scale=None), y=alt.Y("text_y:Q", scale=None), text="title:N")
+        for side in sides
+    ]

@@ -1,0 +1,1 @@
+"""Networks timed on this machine: engines, their fidelity, the clock, and the machine's own limits."""
