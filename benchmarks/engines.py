@@ -5,7 +5,7 @@
 Prints one JSON line a network and batch size, and one of geometric means. Contestants run in turn, in ten rounds: a
 ratio is the median over the rounds of the peer's time over ours in the same round. `limit` is the share of this
 machine's largest matrix product in bf16 that the network's own multiply-adds reach, in the same minute.
-Weights are random but alive: the peer's, with batch statistics set so that activations keep their scale.
+Weights are the peer's initial ones. `refused` are engines that the choice left out, with the reason.
 """
 
 from __future__ import annotations
@@ -50,20 +50,12 @@ CHECKED = 32  # photographs on which answers are compared, and int8 is calibrate
 
 
 def peer_of(name: str) -> nn.Module:
-    """The library's network, its batch statistics such that the photographs' activations neither vanish nor explode."""
+    """The library's network, as its constructor initialises it."""
     library, theirs = PEERS[name]
     if library == "timm":
-        peer = timm.create_model(theirs, pretrained=False)
-    else:
-        arguments = {"init_weights": True} if theirs in {"inception_v3", "googlenet"} else {}
-        peer = torchvision.models.get_model(theirs, weights=None, **arguments)
-    norms = [layer for layer in peer.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the mean over batches
-    if norms:
-        with torch.inference_mode():
-            peer.train()(photographs(name, 16))
-    return peer.eval()
+        return timm.create_model(theirs, pretrained=False).eval()
+    arguments = {"init_weights": True} if theirs in {"inception_v3", "googlenet"} else {}
+    return torchvision.models.get_model(theirs, weights=None, **arguments).eval()
 
 
 def photographs(name: str, n: int) -> Tensor:
@@ -111,6 +103,7 @@ def compare(name: str, batch: int, precisions: list[str], seconds: float) -> dic
         "peer": " ".join(PEERS[name]),
         "batch": batch,
         "engine": {precision: one.engine for precision, one in chosen.items()},
+        "refused": {precision: dict(one.refused) for precision, one in chosen.items() if one.refused},
         "p50_ms": {key: round(timing.p50, 2) for key, timing in timed.timings.items()},
         "ratio": {key: round(timed.ratios[key].value, 2) for key in chosen},
         "interval": {key: timed.ratios[key].interval for key in chosen},

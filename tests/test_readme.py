@@ -78,15 +78,43 @@ def test_the_networks_as_published(tmp_path: Path) -> None:
         done = run(convbench(line), tmp_path)
         assert done.returncode == 0, (line, done.stderr)
         outputs.append(done.stdout)
-    listing, story, cost, claims = outputs
+    listing, story, claims = outputs
     names = {line.split()[0] for line in listing.splitlines() if line.strip()}
     assert set(convbench_names()) <= names
     (count,) = re.findall(r"(\d+) networks, each", README.read_text())
     assert int(count) == len(convbench_names())
     assert "138,357,544" in story and "Departures" in story
-    assert "6,998,552" in cost
     assert "AlexNet, year" in claims
     assert "wrong " in claims and not re.search(r"  (right|ambiguous) ", claims)
+
+
+def test_what_a_network_costs(tmp_path: Path) -> None:
+    outputs = []
+    for line in section("What a network costs"):
+        done = run(convbench(line), tmp_path)
+        assert done.returncode == 0, (line, done.stderr)
+        outputs.append(done.stdout)
+    vgg, referees, step, fits = outputs
+    assert "15,237,608" in vgg and "96MB" in vgg
+    for says in ("4,089,238,376", "4,111,512,576", "4,132,436,968", "4,133,742,592", "8,178,368,512"):
+        assert says in referees
+    assert "explained to the last operation" in referees
+    assert "adam" in step
+    assert re.search(r"at most \d{3} images at a time fit in 8.00 GiB", fits)
+
+
+@pytest.mark.slow
+def test_on_your_machine(tmp_path: Path) -> None:
+    measure, compare, report = section("On your machine")
+    done = run([*convbench(measure), "--seconds", "0.1"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("resnet50", "mobilenet_v1"):
+        assert re.search(rf"^{name}\b", done.stdout, re.M)
+    assert "openvino-bf16" in done.stdout and "eager" in done.stdout
+    done = run([*convbench(compare), "--only", "mobilenet_v1_025"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run(convbench(report), tmp_path)
+    assert done.returncode == 0 and "report: report/index.html" in done.stdout, done.stderr
 
 
 @pytest.mark.slow
@@ -98,7 +126,7 @@ def test_the_audit_is_as_shown(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 def test_weights_of_other_libraries(tmp_path: Path, real_data: Path, real_weights: Path) -> None:
-    convert, evaluate, predict = section("Weights of other libraries")
+    convert, evaluate, predict, export = section("Weights of other libraries")
     (source,) = real_weights.glob("mobilenet_v1_1.0_*.npz")
     assert source.name in convert
     (tmp_path / source.name).symlink_to(source)
@@ -109,6 +137,8 @@ def test_weights_of_other_libraries(tmp_path: Path, real_data: Path, real_weight
     assert done.returncode == 0 and done.stdout.startswith("mobilenet_v1: 28.40 % error"), done.stderr
     done = run(convbench(predict), tmp_path)
     assert done.returncode == 0 and "Maltese dog" in done.stdout, done.stderr
+    done = run(convbench(export), tmp_path)
+    assert done.returncode == 0 and (tmp_path / "mobilenet_v1.onnx").exists(), done.stderr
 
 
 @pytest.mark.slow
