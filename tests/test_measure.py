@@ -123,13 +123,13 @@ def test_one_engine_that_cannot_be_had_is_an_error() -> None:
 def test_auto_measures_the_engine_that_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def choose(net: nn.Module, images: Tensor, *, calibration: Tensor) -> Any:
-        asked.append((tuple(images.shape), tuple(calibration.shape[1:])))
+    def choose(net: nn.Module, images: Tensor, *, checked: Tensor) -> Any:
+        asked.append((tuple(images.shape), tuple(checked.shape)))
         return SimpleNamespace(engine="faithful")
 
     monkeypatch.setattr(measuring, "choose", choose)
     result = measure("lenet5", (4, 1, 32, 32), seconds=0.05)
-    assert (result.engine, result.status, asked) == ("faithful", "ok", [((4, 1, 32, 32), (1, 32, 32))])
+    assert (result.engine, result.status, asked) == ("faithful", "ok", [((4, 1, 32, 32), (32, 1, 32, 32))])
 
 
 @pytest.mark.realdata

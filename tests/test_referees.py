@@ -148,6 +148,26 @@ def test_every_rule_is_what_the_referee_does() -> None:
     assert left_out["Conv2d", 1, "multiply-adds left out"] == -(3 * 3 * 3 * 4 * 64)  # its padding has a name
 
 
+class ByName(nn.Module):
+    """Functions whose operands are given by name, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = F.conv2d(bias=None, weight=self.weight, input=images)
+        maps = F.local_response_norm(maps, size=3).flatten(2)
+        square = torch.bmm(maps, mat2=maps.transpose(1, 2))[0]
+        return torch.addmm(square, mat2=square, mat1=square)[None]
+
+
+def test_operands_may_be_given_by_name() -> None:
+    comparison = compare(ByName(), (3, 8, 8), referees=["torchinfo", "fvcore", "thop", "FlopCounterMode"])
+    assert comparison.macs == 4 * 3 * 64 + 4 * 64 * 4 + 4 * 4 * 4
+    assert_all_explained(comparison)
+
+
 def test_a_wrong_rule_is_shown_as_unexplained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

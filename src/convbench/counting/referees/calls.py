@@ -15,6 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 Counts = dict[str, int]  # what is counted, in words -> how much of it; PRODUCTS for multiply-adds
 PRODUCTS = "multiply-adds"
+OPERANDS = (  # the names of what functions take first, second and third
+    ("input", "query"),
+    ("weight", "other", "mat1", "batch1", "mat2", "key", "size"),
+    ("mat2", "batch2", "value"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Call:
     layer: the name of the innermost module; "(net)" for the network itself
     function: None for the module's own call, else such as "F.relu", "torch.conv2d" or "Tensor.add", which is what
         `+` calls, too; functions that another one calls are not seen
-    args, kwargs: as they were given, on `meta`
+    args, kwargs: as they were given, on `meta`; a function's operands are among `args` however they were given
     """
 
     layer: str
@@ -89,7 +94,7 @@ class CallRecorder(TorchFunctionMode):
         kwargs = kwargs or {}
         output = function(*args, **kwargs)
         if self.running and isinstance(output, Tensor):
-            self.calls.append(Call(*self.running[-1], _full_name(function), args, kwargs, output))
+            self.calls.append(Call(*self.running[-1], _full_name(function), _in_place(args, kwargs), kwargs, output))
         return output
 
 
@@ -118,6 +123,16 @@ def on_meta(tensor: Tensor) -> Tensor:
 def one_value(tensor: Tensor) -> Tensor:
     """The same shape on the CPU with a single zero for all of its values: it takes no memory."""
     return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+
+
+def _in_place(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The arguments, with operands that were given by name behind them in their order."""
+    for names in OPERANDS[len(args) :]:
+        given = [kwargs[name] for name in names if name in kwargs]
+        if not given:
+            break
+        args = (*args, given[0])
+    return args
 
 
 def _full_name(function: Any) -> str:
