@@ -46,6 +46,9 @@ def settle() -> int | None:
 
 
 def peak_above(before: int | None) -> int | None:
-    """Bytes by which the peak since the last `settle` is above `before`; None where it cannot be had."""
+    """Bytes by which the peak since the last `settle` is above `before`.
+
+    None where it cannot be had, or is not above: what was there before has gone, and hides what was taken.
+    """
     resident = read_resident()
-    return resident.peak - before if resident is not None and before is not None else None
+    return resident.peak - before if resident is not None and before is not None and resident.peak >= before else None
