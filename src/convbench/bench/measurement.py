@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,10 +10,8 @@ import torch
 from convbench.timing.clock import Ratio, Timing
 from convbench.timing.fidelity import Fidelity
 from convbench.timing.load import Load
-from convbench.timing.machine import Limits, describe_machine
+from convbench.timing.machine import Limits, describe_machine, library_versions
 from convbench.timing.roofline import Placement
-
-LIBRARIES = ("torch", "openvino", "onnxruntime", "nncf")
 
 
 @dataclass(frozen=True)
@@ -77,21 +74,10 @@ class Measurements:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        machine = {**describe_machine(), "threads": torch.get_num_threads(), "versions": _versions()}
+        machine = {**describe_machine(), "threads": torch.get_num_threads(), "versions": library_versions()}
         about = {"limits": asdict(self.limits), "load": asdict(self.load), "seconds": self.seconds}
         return {
             "machine": {**machine, **about},
             "networks": list(self.subjects),
             "results": [one.to_dict() for one in self.results],
         }
-
-
-def _versions() -> dict[str, str]:
-    """Of the libraries that are installed among those that engines are made of."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

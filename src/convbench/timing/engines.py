@@ -84,7 +84,7 @@ def _nothing() -> None:
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("eager", "torch, as it is", "fp32", "torch", _nothing, _torch()),
+        Engine("eager", "torch, plain layout", "fp32", "torch", _nothing, _torch()),
         Engine("channels-last", "torch, channels last", "fp32", "torch", _nothing, _torch(channels_last=True)),
         Engine("bf16", "torch, bf16", "bf16", "torch", missing_bf16, _torch(channels_last=True, bf16=True)),
         Engine("compiled", "torch.compile", "fp32", "torch", missing_compiler, _torch(compiled=True)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import openvino
 
 SECONDS = 0.25  # for each candidate
+LIBRARIES = ("torch", "openvino", "onnxruntime", "nncf")  # that engines are made of
 PRECISIONS = ("fp32", "bf16", "int8")
 LARGE, SMALL = 2**28, (2**19, 2**21, 2**23)  # bytes copied: beyond all caches, and within them
 
@@ -51,6 +53,13 @@ def describe_machine() -> dict[str, Any]:
         "memory_gib": round(memory / 2**30, 1),
         "os": f"{platform.system()} {platform.release()}",
     }
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Of the libraries that are installed among those that engines are made of."""
+    installed = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
+    return {name: importlib.metadata.version(name) for name in installed}
 
 
 @cache
