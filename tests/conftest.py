@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import convbench.timing  # noqa: F401  before OpenVINO, which reports to its makers otherwise
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: two workers of two threads take turns at waiting for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +108,55 @@ def test_sessions_of_one_class_do_not_disturb_each_other() -> None:
         sessions = [ENGINES[name].prepare(net, images) for net in nets]
         for net, session in zip(nets, sessions, strict=True):
             assert torch.allclose(session(images), answers(net, images), atol=1e-5)
+
+
+class TestPieces:
+    """A batch goes through OpenVINO whole, or in pieces by a thread each; the answer is the same, in the same order."""
+
+    def test_every_division_answers_alike(self) -> None:
+        net, images = small(), photographs(16, 20)
+        found = openvino.divisions(openvino.graph(net, images, None, precision="fp32"), 16)
+        assert [(piece.input().shape[0], pieces) for piece, pieces in found] == [(16, 1), (2, 8), (4, 4)]
+        for piece, pieces in found:
+            session = openvino.OpenVinoSession(piece, "fp32", pieces)
+            assert len(session.requests) == pieces
+            assert torch.allclose(session(images), answers(net, images), atol=1e-5)
+
+    @pytest.mark.parametrize(("n", "sizes"), [(1, []), (3, []), (4, [2]), (6, [2]), (8, [2, 4]), (9, [])])
+    def test_pieces_are_equal_and_give_each_thread_one(
+        self, n: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = openvino.graph(small(), photographs(n, 20), None, precision="fp32")
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+        assert [piece.input().shape[0] for piece, _ in openvino.divisions(model, n)[1:]] == sizes
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+        assert [piece.input().shape[0] for piece, _ in openvino.divisions(model, n)[1:]] == [2] * (n in (6, 8))
+
+    def test_a_module_that_fixes_its_batch_stays_whole(self) -> None:
+        class Fixed(nn.Module):
+            def forward(self, images: Tensor) -> Tensor:
+                return torch.reshape(images, (8, 1200)) * 2
+
+        images = photographs(8, 20)
+        assert len(openvino.divisions(openvino.graph(Fixed(), images, None, precision="fp32"), 8)) == 1
+        session = openvino.prepare_openvino(Fixed(), images, None, precision="fp32")
+        assert torch.allclose(session(images), images.reshape(8, -1) * 2)
+
+    def test_the_fastest_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        called: list[float] = []
+
+        def sleeper(seconds: float) -> Any:
+            def session(images: Tensor) -> None:
+                called.append(seconds)
+                time.sleep(seconds)
+
+            return session
+
+        sessions = [sleeper(0.03), sleeper(0.001), sleeper(0.06)]
+        monkeypatch.setattr(openvino, "TRIED_S", 0.0)
+        assert openvino.fastest(sessions, torch.zeros(1)) is sessions[1]
+        assert called == [0.03, 0.001, 0.06] * 2, "each warmed up, then timed at least once"
+        assert openvino.fastest(sessions[2:], torch.zeros(1)) is sessions[2]
 
 
 SLOW = {"inception_v3", "inception_v4", "xception", "pyramidnet110_a48", "googlenet", "resnet50", "resnext50_32x4d"}
@@ -250,3 +302,17 @@ print(tried)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_libraries_neither_report_to_their_makers_nor_complain(tmp_path: Path) -> None:
+    """OpenVINO writes down an identity in the user's home and sends its events under it, as soon as it is imported."""
+    script = "import convbench.timing.openvino as o; o.core(); import nncf, torch.utils.cpp_extension"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert (done.stdout, done.stderr) == ("", "")

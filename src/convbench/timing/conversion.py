@@ -31,7 +31,7 @@ def to_openvino(net: nn.Module, shape: Shape, *, any_batch: bool = False) -> ope
 
     Raises ConvbenchError where torch cannot trace the module or OpenVINO lacks one of its operators.
     """
-    # The frontend itself, not openvino.convert_model, which reports to its makers.
+    # The frontend itself: openvino.convert_model has no say over shared memory.
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

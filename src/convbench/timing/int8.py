@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,13 +136,11 @@ def _least_and_greatest() -> Any:
 
 
 def _import_nncf() -> Any:
-    os.environ.setdefault("NNCF_CI", "1")  # read on import: reports to its makers stay off
     try:
         import nncf
     except ImportError as error:
         raise RequestError("int8 needs NNCF: pip install 'convbench[engines]'") from error
     nncf.set_log_level(logging.ERROR)
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF imports it: CUDA is not asked for
     return nncf
 
 
