@@ -3,8 +3,9 @@
     python benchmarks/engines.py [--networks vgg16 ...] [--batches 1 8] [--precisions bf16 int8] [--seconds 2]
 
 Prints one JSON line a network and batch size, and one of geometric means. Contestants run in turn, in ten rounds: a
-ratio is the median over the rounds of the peer's time over ours in the same round. `limit` is the share of this
-machine's largest matrix product in bf16 that the network's own multiply-adds reach, in the same minute.
+ratio is the median over the rounds of the peer's time over ours in the same round. The network's own multiply-adds are
+compared with this machine's limit in bf16, the fastest of some matrix products and 3x3 convolutions: `limit` takes what
+these sustain, their p50 in the same rounds as the network's, `limit_of_best` their fastest single call.
 Weights are the peer's initial ones. `refused` are engines that the choice left out, with the reason.
 """
 
@@ -17,6 +18,7 @@ import tempfile
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -33,7 +35,7 @@ from convbench.timing.clock import time_side_by_side
 from convbench.timing.engines import ENGINES
 from convbench.timing.fidelity import compare_outputs
 from convbench.timing.load import watch_load
-from convbench.timing.machine import describe_machine, measure_limits
+from convbench.timing.machine import candidates, describe_machine, measure_limits
 from convbench.weights import load_weights
 
 PEERS: dict[str, tuple[str, str]] = {  # ours -> library and its name for the same network
@@ -75,7 +77,7 @@ def ours_with_weights_of(peer: nn.Module, name: str) -> nn.Module:
     return net.eval()
 
 
-def compare(name: str, batch: int, precisions: list[str], seconds: float) -> dict[str, object]:
+def compare(name: str, batch: int, precisions: list[str], seconds: float) -> dict[str, Any]:
     """One network and batch size; the peer's answers must be ours before anything is timed."""
     torch.manual_seed(0)
     peer = peer_of(name)
@@ -92,11 +94,14 @@ def compare(name: str, batch: int, precisions: list[str], seconds: float) -> dic
         if "int8" in precisions:  # not chosen: whether it may be is a question to trained weights (docs/measuring.md)
             chosen["int8"] = Choice("openvino-int8", ENGINES["openvino-int8"].prepare(net, images, checked), batch)
         works = {"peer": partial(peer, images), **{key: partial(one, images) for key, one in chosen.items()}}
-        limits = measure_limits()
+        best = measure_limits().matrix_bf16
+        products = {f"product {number}": one for number, one in enumerate(candidates("bf16"))} if best else {}
         with watch_load() as load:
-            timed = time_side_by_side(works, seconds=seconds)
-    operations = trace(net, published_input(name)).flops * batch
-    reached = {key: operations / timing.p50 / 1e6 for key, timing in timed.timings.items()}
+            timed = time_side_by_side(works | {key: call for key, (_, call) in products.items()}, seconds=seconds)
+    done = dict.fromkeys(works, trace(net, published_input(name)).flops * batch)
+    done |= {key: operations for key, (operations, _) in products.items()}
+    reached = {key: operations / timed.timings[key].p50 / 1e6 for key, operations in done.items()}
+    sustained = max((reached[key] for key in products), default=None)
     return {
         "benchmark": "engines",
         "network": name,
@@ -104,12 +109,13 @@ def compare(name: str, batch: int, precisions: list[str], seconds: float) -> dic
         "batch": batch,
         "engine": {precision: one.engine for precision, one in chosen.items()},
         "refused": {precision: dict(one.refused) for precision, one in chosen.items() if one.refused},
-        "p50_ms": {key: round(timing.p50, 2) for key, timing in timed.timings.items()},
+        "p50_ms": {key: round(timed.timings[key].p50, 2) for key in works},
         "ratio": {key: round(timed.ratios[key].value, 2) for key in chosen},
         "interval": {key: timed.ratios[key].interval for key in chosen},
-        "gflop_per_s": {key: round(value) for key, value in reached.items()},
-        "matrix_gflop_per_s": {"fp32": limits.matrix_fp32, "bf16": limits.matrix_bf16, "int8": limits.matrix_int8},
-        "limit": round(reached["bf16"] / limits.matrix_bf16, 3) if "bf16" in reached and limits.matrix_bf16 else None,
+        "gflop_per_s": {key: round(reached[key]) for key in works},
+        "matrix_bf16_gflop_per_s": {"sustained": sustained, "best": best},
+        "limit": round(reached["bf16"] / sustained, 3) if "bf16" in reached and sustained else None,
+        "limit_of_best": round(reached["bf16"] / best, 3) if "bf16" in reached and best else None,
         "other_load_percent": load.other,
         "threads": torch.get_num_threads(),
         "machine": describe_machine(),
