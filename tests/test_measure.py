@@ -96,6 +96,17 @@ def test_an_engine_is_timed_only_when_it_answers_as_eager_does() -> None:
     assert (absent.reason, broken.reason) == ("it is not installed", "no kernel for tanh")
 
 
+def test_int8_is_left_out_where_its_answers_cannot_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Initial weights are all alike to int8: it is measured only where somebody asks for it."""
+    for name in set(ENGINES) - {"eager", "openvino-int8"}:
+        monkeypatch.delitem(ENGINES, name)
+    _, by_default = measure_networks(["lenet5"], seconds=0.05).results
+    assert (by_default.engine, by_default.status, by_default.latency_ms) == ("openvino-int8", "missing", None)
+    assert "trained weights" in by_default.reason
+    _, asked_for = measure_networks(["lenet5"], engines=["eager", "openvino-int8"], seconds=0.05).results
+    assert asked_for.status != "missing"
+
+
 def test_one_network_by_one_engine_reads_as_a_line() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     result = cb.measure(net, (2, 3, 16, 16), engine="eager", seconds=0.05)
