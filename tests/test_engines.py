@@ -113,7 +113,8 @@ def test_sessions_of_one_class_do_not_disturb_each_other() -> None:
 class TestPieces:
     """A batch goes through OpenVINO whole, or in pieces by a thread each; the answer is the same, in the same order."""
 
-    def test_every_division_answers_alike(self) -> None:
+    def test_every_division_answers_alike(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
         net, images = small(), photographs(16, 20)
         found = openvino.divisions(openvino.graph(net, images, None, precision="fp32"), 16)
         assert [(piece.input().shape[0], pieces) for piece, pieces in found] == [(16, 1), (2, 8), (4, 4)]

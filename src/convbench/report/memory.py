@@ -19,8 +19,8 @@ PARTS = {
     "workspace": "copies that the kernel at work makes",
 }
 BESIDE = (
-    "Beside it stand Python and PyTorch themselves, and freed blocks that the C library keeps: with glibc a tenth to\n"
-    "nine tenths more, most for small tensors, unless MALLOC_MMAP_THRESHOLD_=65536 is set in the environment."
+    "Beside it stand Python and PyTorch themselves, and freed blocks that the C library keeps: with glibc a few\n"
+    "percent to two thirds more, most for small tensors, unless MALLOC_MMAP_THRESHOLD_=65536 is set in the environment."
 )
 
 
