@@ -1,0 +1,51 @@
+"""The numbers in which a training multiplies: fp32, bf16, or fp16 with its loss scaled."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from convbench.errors import RequestError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def choose_precision(asked: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    """What "auto" stands for on `device`: bf16 where its products are native, fp16 on older GPUs, else fp32.
+
+    Raises RequestError for fp16 on a processor, which has no fast products of it.
+    """
+    if asked == "fp16" and device.type == "cpu":
+        raise RequestError("precision fp16: expected a GPU, found a processor; nearest is bf16")
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if has_bf16_products() else "fp32"
+
+
+def has_bf16_products() -> bool:
+    """Whether this processor multiplies bf16 itself (AVX512-BF16, AMX, Arm's bf16): emulated, it is slower than fp32."""
+    capabilities = torch.backends.cpu.get_cpu_capability(), torch.cpu.get_capabilities()
+    return any(capabilities[1].get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+
+
+class Arithmetic:
+    """Autocast and, for fp16, the scaling of losses; the parameters themselves stay in fp32."""
+
+    def __init__(self, precision: Literal["fp32", "bf16", "fp16"], device: torch.device) -> None:
+        self.device, self.precision = device, precision
+        self.dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.precision != "fp32")
+
+    def backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        self.scaler.step(optimiser)
+        self.scaler.update()
