@@ -15,8 +15,10 @@ from pydantic.dataclasses import dataclass
 
 from convbench.data.distort import Distortion
 from convbench.data.preprocessing import Preprocessing
+from convbench.data.views import View
 from convbench.errors import RequestError
 from convbench.schema import parse, read_toml
+from convbench.training.precision import Precision
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -25,18 +27,21 @@ STRICT = ConfigDict(extra="forbid")
 class Optimiser:
     """The rule that turns gradients into steps.
 
-    name: "sgd", "adamw" (torch's), or "sdlm", the paper's stochastic diagonal Levenberg-Marquardt
+    name: "sgd", "adamw", "rmsprop" (torch's), or "sdlm", the paper's stochastic diagonal Levenberg-Marquardt
     lr: the learning rate; with the schedule "steps" the schedule says it, and this stays 0
-    momentum, nesterov: of sgd
-    weight_decay: of sgd and adamw
+    momentum, nesterov: of sgd; rmsprop has the first
+    weight_decay: of all but sdlm
+    alpha, epsilon: of rmsprop, the decay of its mean of squares and what is added to their root
     mu, curvature_samples: of sdlm (step = lr / (mu + curvature), curvature estimated on so many images an epoch)
     """
 
-    name: Literal["sgd", "adamw", "sdlm"]
+    name: Literal["sgd", "adamw", "rmsprop", "sdlm"]
     lr: float = Field(default=0.0, ge=0)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
+    alpha: float = Field(default=0.9, gt=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
     mu: float = Field(default=0.02, gt=0)
     curvature_samples: int = Field(default=500, ge=1)
 
@@ -46,11 +51,13 @@ class Schedule:
     """How the learning rate runs over the training.
 
     name: "constant"; "one_cycle" (up linearly over the share `warmup` of all steps, then linearly down to 0);
-        or "steps" (`steps` lists [epochs, learning rate] in turn)
+        "steps" (`steps` lists [epochs, learning rate] in turn); or "exponential" (times `factor` every `every` epochs)
     """
 
-    name: Literal["constant", "one_cycle", "steps"] = "constant"
+    name: Literal["constant", "one_cycle", "steps", "exponential"] = "constant"
     warmup: float = Field(default=0.3, gt=0, lt=1)
+    factor: float = Field(default=0.94, gt=0, lt=1)
+    every: int = Field(default=2, ge=1)
     steps: tuple[tuple[int, float], ...] = ()
 
 
@@ -64,6 +71,10 @@ class Recipe:
     loss: "cross_entropy" (with label_smoothing), "mse" (half the squared distance to targets of +-1),
         "mle" (the right class's penalty alone) or "map" (with competition between classes; j is map_j)
     channels_last: keep activations as (n, h, w, c) in memory, which convolutions on processors like
+    precision: of products: "auto" (bf16 where it is native), "fp32", "bf16" or "fp16"
+    pieces: in which a batch goes through the network, where it is too large for the memory; batch normalisation sees one
+    clip_norm: the longest that the vector of all gradients may be
+    average: the decay, a step, of a running mean of the parameters, which is evaluated and kept
     """
 
     description: str
@@ -76,9 +87,14 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     distortion: Distortion | None = None
+    view: View | None = None
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     map_j: float = Field(default=1.0, gt=0)
     channels_last: bool = False
+    precision: Precision = "fp32"
+    pieces: int = Field(default=1, ge=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
 
     def __post_init__(self) -> None:
         if self.schedule.name == "steps" and sum(epochs for epochs, _ in self.schedule.steps) != self.epochs:
@@ -96,6 +112,8 @@ class Recipe:
             case "one_cycle":
                 share = progress / self.epochs
                 return self.optimiser.lr * min(share / schedule.warmup, (1 - share) / (1 - schedule.warmup))
+            case "exponential":
+                return self.optimiser.lr * schedule.factor ** (int(progress) // schedule.every)
             case "constant":
                 return self.optimiser.lr
 
