@@ -333,46 +333,45 @@ class TestRepeats:
         assert measured(first_history) == measured(second_history) and same_state(first, second)
         assert measured(first_history) != measured(other_history) and not same_state(first, other)
 
-    @pytest.mark.parametrize("moment", ["in the third epoch", "between the files", "after the second epoch"])
+    @pytest.mark.parametrize("step", [1, 8, 9, 20])
     def test_resumed_is_uninterrupted(
         self,
         optimiser: str,
         distortion: dict[str, float] | None,
-        moment: str,
+        step: int,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        """Stopped within an epoch, at its end, and at the beginning of the next; eight steps an epoch."""
         recipe, dataset, test = self.recipe(optimiser, distortion), digits(60), open_dataset("digits", "test")
         whole, history = trained(recipe, dataset, seed=5, test=test)
-
-        step, after = {
-            "in the third epoch": ("test_error", 3),
-            "between the files": ("save_state", 3),
-            "after the second epoch": ("epoch_images", 3),
-        }[moment]
-        calls, real = itertools.count(1), getattr(loop, step)
-
-        def killed(*arguments: Any) -> Any:
-            if next(calls) == after:
-                raise KeyboardInterrupt
-            return real(*arguments)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, step, killed)
-            with pytest.raises(KeyboardInterrupt):
-                trained(recipe, dataset, seed=5, test=test, folder=tmp_path)
-
+        stopped_after(step, monkeypatch, lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path))
         torch.manual_seed(99)  # a new process would not have the old one's state, nor its first weights
-        resumed = build_for(recipe, dataset, 2)
-        calls = itertools.count(1)
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "epoch_images", lambda *args, real=loop.epoch_images: (next(calls), real(*args))[1])
-            resumed_history = fit(resumed, dataset, recipe, seed=5, test=test, folder=tmp_path, resume=True)
-        assert next(calls) == 3, "two epochs were kept, two remained"
+        resumed, steps = build_for(recipe, dataset, 2), itertools.count()
+        count = loop._Training.update
+        monkeypatch.setattr(loop._Training, "update", lambda *args: (next(steps), count(*args)))
+        resumed_history = fit(resumed, dataset, recipe, seed=5, test=test, folder=tmp_path, resume=True)
+        assert next(steps) == 32 - step
         assert measured(resumed_history) == measured(history)
         assert same_state(resumed, whole)
         lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
         assert measured([Metrics(**line) for line in lines]) == measured(history)
+
+
+def stopped_after(step: int, monkeypatch: pytest.MonkeyPatch, train: Callable[[], object]) -> None:
+    """Train until `step` updates are done and saved, then leave as if killed."""
+    done, real = itertools.count(1), loop._Training.update
+
+    def update(*arguments: Any) -> None:
+        if next(done) > step:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, "update", update)
+        patch.setattr(loop, "SAVE_EVERY", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            train()
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:

@@ -56,7 +56,6 @@ def fit(
     test: Dataset | None = None,
     folder: Path | None = None,
     resume: bool = False,
-    save_every: float = SAVE_EVERY,
 ) -> list[Metrics]:
     """Train `net` on `dataset` as `recipe` says.
 
@@ -65,13 +64,13 @@ def fit(
         seed: of the order, the views and the dropped units; the same seed gives the same network, bit for bit, on one
             machine with one number of threads
         test: evaluated after each epoch, for the curve alone: nothing is chosen by it
-        folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `save_every` seconds,
-            and when SIGTERM or SIGINT asks the process to leave
+        folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `SAVE_EVERY`
+            seconds, and when SIGTERM or SIGINT asks the process to leave
         resume: go on from the state in `folder`, if there is one; the end is the same, bit for bit, as without the stop
 
     Returns the metrics, an epoch each. Raises ConvbenchError when the loss is no longer finite, Interrupted on a signal.
     """
-    with torch.random.fork_rng(), heeding_signals(save_every) as requests:
+    with torch.random.fork_rng(), heeding_signals(SAVE_EVERY) as requests:
         training = _Training(net, dataset, recipe, seed, test, folder, requests)
         if resume and folder is not None and (folder / "state.pt").exists():
             training.restore(folder / "state.pt")
