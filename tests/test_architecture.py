@@ -13,13 +13,22 @@ import pytest
 import convbench
 
 ROOT = Path(convbench.__file__).parent
-FOUNDATION = {"errors", "files", "modes", "progress", "schema", "classifier"}  # single files that anyone may import
+FOUNDATION = {
+    "errors",
+    "files",
+    "modes",
+    "progress",
+    "randomness",
+    "schema",
+    "classifier",
+}  # single files that anyone may import
 
 ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "errors": set[str](),
     "files": {"errors"},
     "modes": set[str](),
     "progress": set[str](),
+    "randomness": set[str](),
     "schema": {"errors"},
     "classifier": {"data"},
     "layers": {"errors"},

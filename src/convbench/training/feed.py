@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convbench.data.dataset import Dataset
-from convbench.training.randomness import generator
+from convbench.randomness import generator
 from convbench.training.recipe import Recipe, steps_per_epoch
 
 CHUNK = 10_000  # images distorted at a time

@@ -22,7 +22,7 @@ from convbench.training.feed import Feed
 from convbench.training.losses import logits_of, loss_with_auxiliary, make_loss
 from convbench.training.optimisers import make_optimiser
 from convbench.training.precision import Arithmetic, choose_precision
-from convbench.training.randomness import number
+from convbench.randomness import number
 from convbench.training.recipe import Recipe
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 from convbench.training.state import Requests, heeding_signals, load_state, save_state
