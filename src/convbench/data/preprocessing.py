@@ -85,6 +85,11 @@ class Preprocessing:
             )
         return replace(self, shorter=left)
 
+    @property
+    def keeps_geometry(self) -> bool:
+        """Whether `geometry` leaves the pixels where they are."""
+        return not (self.deslant or self.pad or self.shorter or self.crop or self.size)
+
     def geometry(self, images: Tensor) -> Tensor:
         """uint8 images (n, c, h, w) in, float32 in [0, 1] out, with 0 as background; all steps up to `pad`.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,25 +14,34 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from convbench.data.dataset import Dataset
-from convbench.errors import ConvbenchError
+from convbench.errors import ConvbenchError, RequestError
 from convbench.evaluation.scoring import score_images
 from convbench.files import write_whole
 from convbench.progress import progress
+from convbench.randomness import number
+from convbench.training.divergence import LossWatch
 from convbench.training.feed import Feed
 from convbench.training.losses import logits_of, loss_with_auxiliary, make_loss
+from convbench.training.memory import kept_memory
+from convbench.training.operators import FasterOperators
 from convbench.training.optimisers import make_optimiser
+from convbench.training.pieces import AveragedBuffers
 from convbench.training.precision import Arithmetic, choose_precision
-from convbench.randomness import number
+from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 from convbench.training.state import Requests, heeding_signals, load_state, save_state
 
 SAVE_EVERY = 120.0  # seconds between states within an epoch
+LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for a GPU to get there
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """One epoch. loss and train_error (percent) are running means over the epoch; test_error is after it."""
+    """One epoch. loss and train_error (percent) are running means over the epoch; test_error is after it.
+
+    seconds: of training, without the test; data_wait: the share of them in which the network waited for images
+    """
 
     epoch: int
     loss: float
@@ -41,10 +50,15 @@ class Metrics:
     test_error: float | None
     seconds: float
     images_per_s: float
+    data_wait: float = 0.0
 
 
-class Interrupted(ConvbenchError):
+class InterruptedTrainingError(ConvbenchError):
     """Somebody asked the training to leave; what going on needs has been saved."""
+
+
+class DivergedError(ConvbenchError):
+    """The loss is no number any more, or has exploded."""
 
 
 def fit(
@@ -56,8 +70,9 @@ def fit(
     test: Dataset | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    watch: Callable[[Metrics], None] = lambda metrics: None,
 ) -> list[Metrics]:
-    """Train `net` on `dataset` as `recipe` says.
+    """Train `net` on `dataset` as `recipe` says, on the device where it is, with the processes that `torchrun` started.
 
     Args:
         net: trained in place; where the recipe averages parameters, it ends with the averages
@@ -67,11 +82,19 @@ def fit(
         folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `SAVE_EVERY`
             seconds, and when SIGTERM or SIGINT asks the process to leave
         resume: go on from the state in `folder`, if there is one; the end is the same, bit for bit, as without the stop
+        watch: called after each epoch, in the first process
 
-    Returns the metrics, an epoch each. Raises ConvbenchError when the loss is no longer finite, Interrupted on a signal.
+    Returns the metrics, an epoch each.
+
+    Raises DivergedError with the step, the learning rate and the last good state; InterruptedTrainingError on a signal;
+    RequestError where batches cannot be shared by the processes.
     """
-    with torch.random.fork_rng(), heeding_signals(SAVE_EVERY) as requests:
-        training = _Training(net, dataset, recipe, seed, test, folder, requests)
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        if next(net.parameters()).device.type == "cpu":
+            stack.enter_context(kept_memory())
+        requests = stack.enter_context(heeding_signals(SAVE_EVERY))
+        training = _Training(net, dataset, recipe, seed, test, folder, requests, watch)
         if resume and folder is not None and (folder / "state.pt").exists():
             training.restore(folder / "state.pt")
         training.run()
@@ -90,67 +113,88 @@ class _Training:
         test: Dataset | None,
         folder: Path | None,
         requests: Requests,
+        watch: Callable[[Metrics], None],
     ) -> None:
-        self.net, self.recipe, self.seed, self.test, self.folder, self.requests = (
-            *(net, recipe, seed, test, folder, requests),
-        )
+        self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
+        self.requests, self.watch = requests, watch
         self.belongs_to = json.dumps(
             {"recipe": recipe.to_dict(), "seed": seed, "data": dataset.fingerprint}, sort_keys=True
         )
         self.device = next(net.parameters()).device
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        net.to(memory_format=self.layout)
+        self.processes = Processes()
+        self.processes.check(len(dataset), recipe.batch_size, recipe.pieces)
+        self.pieces = recipe.pieces if recipe.pieces > 1 else self.processes.count
+        self.model = self.processes.wrap(net, recipe.pieces)
         self.feed, self.n = Feed(dataset, recipe, seed), len(dataset)
         self.loss_of, self.optimiser = make_loss(recipe), make_optimiser(net, recipe)
+        if isinstance(self.optimiser, StochasticDiagonalLM) and self.processes.count > 1:
+            raise RequestError("optimiser sdlm: expected one process, found more; nearest is sgd")
         self.arithmetic = Arithmetic(choose_precision(recipe.precision, self.device), self.device)
         decay = recipe.average
         self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+        self.losses = LossWatch()
         self.history: list[Metrics] = []
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        self.step, self.seconds = 0, 0.0
-        self.loss, self.wrong = torch.zeros((), device=self.device), torch.zeros((), dtype=torch.int64)
+        self.step, self.seconds, self.waited = 0, 0.0, 0.0
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def run(self) -> None:
         """All the epochs that are left."""
         done = len(self.history) * self.n + self.step * self.recipe.batch_size
-        with progress(self.recipe.network, total=self.recipe.epochs * self.n - done, unit="images") as bar:
+        total = self.recipe.epochs * self.n - done
+        with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
             for epoch in range(len(self.history), self.recipe.epochs):
                 self.net.train()
                 if isinstance(self.optimiser, StochasticDiagonalLM) and self.step == 0:
                     sample = self.feed.sample(epoch, self.recipe.optimiser.curvature_samples)
                     self.optimiser.set_curvature(gauss_newton_diagonal(self.net, *sample, self.loss_of))
-                started = time.perf_counter()
-                for images, labels in self.feed.batches(epoch, self.step):
+                batches, before = self.feed.batches(epoch, self.step), time.perf_counter()
+                for images, labels in batches:
+                    self.waited += time.perf_counter() - before
                     self.update(images, labels, epoch)
-                    bar.advance(len(labels))
-                    if self.folder is not None and self.step < self.feed.per_epoch and self.requests.due():
-                        self.seconds, started = self.seconds + time.perf_counter() - started, time.perf_counter()
-                        self.save(self.folder)
-                self.seconds += time.perf_counter() - started
+                    self.look(epoch)
+                    self.seconds, before = self.seconds + time.perf_counter() - before, time.perf_counter()
+                    if bar is not None:
+                        bar.advance(len(labels))
+                    self.save_if_due()
                 metrics = self.end_epoch(epoch)
-                bar.note(
-                    f"epoch {metrics.epoch}, loss {metrics.loss:.4f}"
-                    + (f", test {metrics.test_error:.2f} %" if self.test else "")
-                )
+                if bar is not None:
+                    bar.note(describe(metrics))
         if self.average is not None:
             self.net.load_state_dict(self.average.module.state_dict())
 
     def update(self, images: Tensor, labels: Tensor, epoch: int) -> None:
-        """One step of the optimiser; a batch too large for the memory goes through in pieces."""
-        recipe, optimiser = self.recipe, self.optimiser
+        """One step of the optimiser, by the gradients of all pieces of the batch in all processes."""
+        recipe, optimiser, processes = self.recipe, self.optimiser, self.processes
         for group in optimiser.param_groups:
             group["lr"] = recipe.lr(epoch + (self.step + 0.5) / self.feed.per_epoch)
         optimiser.zero_grad(set_to_none=True)  # first, so that no gradient takes memory in the forward pass
-        for piece, (x, y) in enumerate(self.pieces(images, labels)):
+        mine = range(processes.rank, self.pieces, processes.count)
+        parts = list(zip(images.tensor_split(self.pieces), labels.tensor_split(self.pieces), strict=True))
+        buffers = AveragedBuffers(self.net) if recipe.pieces > 1 else None
+        loss_sum, wrong = torch.zeros_like(self.loss), torch.zeros_like(self.wrong)
+        for piece in mine:
+            x, y = (part.to(self.device) for part in parts[piece])
             torch.manual_seed(number(self.seed, "step", epoch, self.step, piece))  # of dropped units
-            with self.arithmetic.autocast():
-                output = self.net(x)
-                loss = loss_with_auxiliary(self.loss_of, output, y)
-            self.arithmetic.backward(loss * (len(y) / len(labels)))
-            self.loss += loss.detach() * len(y)
-            self.wrong += (logits_of(output).detach().argmax(dim=1) != y).sum().cpu()
+            with processes.without_sum(self.model) if piece != mine[-1] else nullcontext():
+                with self.arithmetic.autocast(), FasterOperators():
+                    output = self.model(x.contiguous(memory_format=self.layout))
+                    loss = loss_with_auxiliary(self.loss_of, output, y)
+                # The sum over images by the whole batch's size; processes' gradients are averaged when they are joined.
+                self.arithmetic.backward(loss * (len(y) * processes.count / len(labels)))
+            loss_sum += loss.detach() * len(y)
+            wrong += (logits_of(output).detach().argmax(dim=1) != y).sum()
+            if buffers is not None:
+                buffers.take()
+        if buffers is not None:
+            buffers.put(self.pieces, processes)
+        processes.sum(loss_sum, wrong)
+        self.loss, self.wrong, self.last_loss = self.loss + loss_sum, self.wrong + wrong, loss_sum / len(labels)
         if recipe.clip_norm is not None:
             self.arithmetic.scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
@@ -159,53 +203,75 @@ class _Training:
             self.average.update_parameters(self.net)
         self.step += 1
 
-    def pieces(self, images: Tensor, labels: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-        size = -(-self.recipe.batch_size // self.recipe.pieces)
-        for x, y in zip(images.split(size), labels.split(size), strict=True):
-            yield x.to(self.device).contiguous(memory_format=self.layout), y.to(self.device)
+    def look(self, epoch: int) -> None:
+        """DivergedError where the loss goes wrong, before that could be saved."""
+        if self.device.type != "cpu" and self.step % LOOK_EVERY:
+            return
+        trouble = self.losses.trouble(float(self.last_loss))
+        if trouble is None:
+            return
+        saved = self.folder is not None and (self.folder / "state.pt").exists()
+        raise DivergedError(
+            f"{self.recipe.network} diverged at step {self.step} of epoch {epoch + 1}, learning rate "
+            f"{self.optimiser.param_groups[0]['lr']:g}: {trouble}; lower optimiser.lr"
+            + (f" (the last good state is {self.folder}/state.pt)" if saved else "")
+        )
 
     def end_epoch(self, epoch: int) -> Metrics:
         """Judge the epoch, write it down, and begin the next."""
-        mean_loss, lr = float(self.loss) / self.n, self.optimiser.param_groups[0]["lr"]
-        if not math.isfinite(mean_loss):
-            raise ConvbenchError(
-                f"{self.recipe.network} diverged in epoch {epoch + 1} at learning rate {lr:g}: lower it"
-            )
         judged = self.net if self.average is None else self.average.module
         metrics = Metrics(
             epoch=epoch + 1,
-            loss=mean_loss,
-            lr=lr,
+            loss=float(self.loss) / self.n,
+            lr=self.optimiser.param_groups[0]["lr"],
             train_error=100 * int(self.wrong) / self.n,
-            test_error=None if self.test is None else test_error(judged, self.test, self.recipe),
+            test_error=self.test_error(judged) if self.test and self.processes.first else None,
             seconds=self.seconds,
             images_per_s=self.n / self.seconds,
+            data_wait=self.waited / self.seconds,
         )
         self.history.append(metrics)
         self.begin_epoch()
-        if self.folder is not None:
+        if self.folder is not None and self.processes.first:
             lines = "".join(json.dumps(asdict(one)) + "\n" for one in self.history)
             write_whole(self.folder / "metrics.jsonl", lines.encode())
-            self.save(self.folder)
+            self.watch(metrics)
+        self.save()
         return metrics
 
-    def save(self, folder: Path) -> None:
-        """Write the state; Interrupted where that was the last thing to do."""
-        state = {
-            "net": self.net.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.arithmetic.scaler.state_dict(),
-            "history": [asdict(one) for one in self.history],
-            "step": self.step,
-            "seconds": self.seconds,
-            "loss": self.loss,
-            "wrong": self.wrong,
-        }
-        save_state(folder / "state.pt", self.belongs_to, state)
-        if self.requests.signal is not None and len(self.history) < self.recipe.epochs:
+    def test_error(self, net: nn.Module) -> float:
+        """Percent of the test images that `net` gets wrong, in the training's own arithmetic."""
+        assert self.test is not None
+        with self.arithmetic.autocast(), FasterOperators():
+            answers = score_images(net, self.test.images, self.recipe.preprocessing).argmax(dim=1)
+        return 100 * int((answers != self.test.labels).sum()) / len(self.test)
+
+    def save_if_due(self) -> None:
+        """Save where it is time, or where somebody asked any of the processes to leave."""
+        if self.folder is None or self.step == self.feed.per_epoch:  # at the epoch's end it is saved anyway
+            return
+        if self.processes.any(self.requests.due(), self.device):
+            self.save()
+
+    def save(self) -> None:
+        """Write the state; InterruptedTrainingError where that was the last thing to do."""
+        if self.folder is None:
+            return
+        if self.processes.first:
+            state = {
+                "net": self.net.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "scaler": self.arithmetic.scaler.state_dict(),
+                "history": [asdict(one) for one in self.history],
+                "losses": self.losses.state(),
+                **{name: getattr(self, name) for name in ("step", "seconds", "waited", "loss", "wrong")},
+            }
+            save_state(self.folder / "state.pt", self.belongs_to, state)
+        asked = self.processes.any(self.requests.signal is not None, self.device)
+        if asked and len(self.history) < self.recipe.epochs:
             where = f"epoch {len(self.history) + 1}, step {self.step}"
-            raise Interrupted(f"{self.requests.signal.name} in {where}: saved, --resume goes on from there")
+            raise InterruptedTrainingError(f"asked to leave in {where}: saved, --resume goes on from there")
 
     def restore(self, path: Path) -> None:
         """Stand where the state at `path` was saved."""
@@ -215,11 +281,14 @@ class _Training:
             self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.arithmetic.scaler.load_state_dict(state["scaler"])
+        self.losses.load(state["losses"])
         self.history = [Metrics(**one) for one in state["history"]]
-        self.step, self.seconds, self.loss, self.wrong = (state[k] for k in ("step", "seconds", "loss", "wrong"))
+        self.step, self.seconds, self.waited = (state[name] for name in ("step", "seconds", "waited"))
+        self.loss, self.wrong = (state[name].to(self.device) for name in ("loss", "wrong"))
 
 
-def test_error(net: nn.Module, test: Dataset, recipe: Recipe) -> float:
-    """Percent of `test` that `net` gets wrong."""
-    answers = score_images(net, test.images, recipe.preprocessing).argmax(dim=1)
-    return 100 * int((answers != test.labels).sum()) / len(test)
+def describe(metrics: Metrics) -> str:
+    """A line beside the bar."""
+    test = "" if metrics.test_error is None else f", test {metrics.test_error:.2f} %"
+    wait = f", waited {metrics.data_wait:.0%} for data" if metrics.data_wait >= 0.01 else ""
+    return f"epoch {metrics.epoch}, loss {metrics.loss:.4f}{test}{wait}"

@@ -27,7 +27,7 @@ def choose_precision(asked: Precision, device: torch.device) -> Literal["fp32", 
 
 
 def has_bf16_products() -> bool:
-    """Whether this processor multiplies bf16 itself (AVX512-BF16, AMX, Arm's bf16): emulated, it is slower than fp32."""
+    """Whether this processor multiplies bf16 itself (AVX512-BF16, AMX, Arm): emulated, it is slower than fp32."""
     capabilities = torch.backends.cpu.get_cpu_capability(), torch.cpu.get_capabilities()
     return any(capabilities[1].get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 

@@ -26,11 +26,11 @@ def save_state(path: Path, belongs_to: str, state: dict[str, Any]) -> None:
 
     belongs_to: what the state is of (recipe, seed, data), compared by `load_state`
 
-    Raises OSError where the disk is full; then the former state is untouched.
+    Raises ConvbenchError where the disk is full; then the former state is untouched.
     """
     buffer = io.BytesIO()
     torch.save({"belongs_to": belongs_to, **state}, buffer)
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, buffer.getvalue())
 
 
 def load_state(path: Path, belongs_to: str) -> dict[str, Any]:
