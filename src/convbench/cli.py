@@ -233,6 +233,8 @@ def train(
         data_dir=data_dir,
         command=_command(),
     )
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # the first of torchrun's processes speaks
     if as_json:
         print(json.dumps(run.record, indent=1))
     else:

@@ -27,6 +27,7 @@ from convbench.schema import parse
 from convbench.training.boosting import Ensemble, fit_boosted
 from convbench.training.loop import fit
 from convbench.training.network import TrainedNetwork
+from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe, open_recipe
 from convbench.weights import load_weights, save_weights
 
@@ -104,10 +105,11 @@ def resolve_recipe(suite: Suite, run: RunSpec) -> Recipe | None:
 
 
 def train_network(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
-    """Build and train the recipe's network; its weights are in `folder` afterwards."""
-    net = build_for(recipe, train, seed)
+    """Build and train the recipe's network, with all processes; its weights are in `folder` afterwards."""
+    net = build_for(recipe, train, seed).to(choose_device())
     history = fit(net, train, recipe, seed=seed, test=test, folder=folder, resume=True)
-    save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
+    if Processes().first:
+        save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(net, input_shape(recipe.preprocessing, train))
     seconds = sum(epoch.seconds for epoch in history)
     return Trained(TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds)
@@ -158,6 +160,11 @@ def features_of(
     trunk = nn.Sequential(*list(net)[: layers.index(run.features.layer) + 1]).eval()
     cost = trace(trunk, input_shape(recipe.preprocessing, train))
     return trunk, recipe.preprocessing, (cost.params, cost.macs)
+
+
+def choose_device() -> torch.device:
+    """This process's GPU, or the processor where there is none."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def build_for(recipe: Recipe, dataset: Dataset, seed: int) -> nn.Module:

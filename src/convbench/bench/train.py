@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from convbench.bench.execute import build_for, execute
+from convbench.bench.execute import build_for, execute, train_network
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
 from convbench.data import Preprocessing, open_dataset
 from convbench.errors import RequestError
+from convbench.training.processes import joined_processes
 from convbench.training.recipe import Recipe, open_recipe
 from convbench.weights import load_weights
 
@@ -44,6 +45,9 @@ def train(
 ) -> Run:
     """Train and evaluate the network of `recipe` on the recipe's data, in the folder `out`.
 
+    Started by `torchrun`, its processes train together, with the same result; the first one evaluates and writes, and
+    all of them see `out`.
+
     Args:
         recipe: a packaged recipe's name, a TOML file's path, or a Recipe
         out: the run's folder, new or empty unless `resume`; its parent's name is the suite that a report shows it under
@@ -54,6 +58,33 @@ def train(
     """
     out = Path(out).resolve()
     chosen = recipe if isinstance(recipe, Recipe) else open_recipe(recipe, settings)
+    name = chosen.network if isinstance(recipe, Recipe) else str(recipe)
+    spec = RunSpec(name=out.name, title=f"{chosen.network}, {out.name}", recipe=name, settings=settings or {})
+    suite = Suite(title=out.parent.name, description=chosen.description, data=chosen.data, runs=(spec,))
+    directory = None if data_dir is None else Path(data_dir)
+    with joined_processes() as processes:
+        record = None
+        if processes.first:
+            folder = require_folder(out, resume=resume)
+            with folder.lock():
+                record = execute(
+                    *(out.parent.name, suite, spec, folder),
+                    recipe=chosen,
+                    seed=seed,
+                    data_dir=directory,
+                    command=command,
+                )
+        else:
+            learnt, test = (open_dataset(chosen.data, split, data_dir=directory) for split in ("train", "test"))
+            train_network(chosen, learnt, test, out, seed)
+        record = processes.share(record)
+    net = build_for(chosen, open_dataset(chosen.data, "test", data_dir=directory), seed)
+    load_weights(net, out / "weights.safetensors")
+    return Run(out, record, net, chosen.preprocessing)
+
+
+def require_folder(out: Path, *, resume: bool) -> RunFolder:
+    """The run folder at `out`; RequestError unless it holds nothing yet, or with `resume` an unfinished training."""
     folder, begun = RunFolder(out), (out / "state.pt").exists()
     if folder.read_record() is not None:
         raise RequestError(f"{out} holds a finished run: take another --out, or delete it")
@@ -61,18 +92,4 @@ def train(
         raise RequestError(f"{out} holds an unfinished training: --resume goes on with it, or take another --out")
     if resume and not begun:
         raise RequestError(f"{out} holds no unfinished training: leave --resume out to begin one")
-    name = chosen.network if isinstance(recipe, Recipe) else str(recipe)
-    spec = RunSpec(name=out.name, title=f"{chosen.network}, {out.name}", recipe=name, settings=settings or {})
-    suite = Suite(title=out.parent.name, description=chosen.description, data=chosen.data, runs=(spec,))
-    directory = None if data_dir is None else Path(data_dir)
-    with folder.lock():
-        record = execute(
-            *(out.parent.name, suite, spec, folder),
-            recipe=chosen,
-            seed=seed,
-            data_dir=directory,
-            command=command,
-        )
-    net = build_for(chosen, open_dataset(chosen.data, "test", data_dir=directory), seed)
-    load_weights(net, out / "weights.safetensors")
-    return Run(out, record, net, chosen.preprocessing)
+    return folder

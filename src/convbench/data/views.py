@@ -7,7 +7,6 @@ of which only the window that is wanted needs to be decoded.
 from __future__ import annotations
 
 import math
-
 from typing import Literal
 
 import torch

@@ -95,7 +95,7 @@ def fit(
             stack.enter_context(kept_memory())
         requests = stack.enter_context(heeding_signals(SAVE_EVERY))
         training = _Training(net, dataset, recipe, seed, test, folder, requests, watch)
-        if resume and folder is not None and (folder / "state.pt").exists():
+        if resume and folder is not None:
             training.restore(folder / "state.pt")
         training.run()
     return training.history
@@ -274,8 +274,11 @@ class _Training:
             raise InterruptedTrainingError(f"asked to leave in {where}: saved, --resume goes on from there")
 
     def restore(self, path: Path) -> None:
-        """Stand where the state at `path` was saved."""
-        state = load_state(path, self.belongs_to)
+        """Stand where the state at `path` was saved, if there is one; the first process reads it for all."""
+        found = load_state(path, self.belongs_to) if self.processes.first and path.exists() else None
+        state = self.processes.share(found)
+        if state is None:
+            return
         self.net.load_state_dict(state["net"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

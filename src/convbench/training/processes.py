@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,6 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from convbench.errors import RequestError
+
+T = TypeVar("T")
 
 
 class Processes:
@@ -61,10 +63,12 @@ class Processes:
         distributed.all_reduce(flag, distributed.ReduceOp.MAX)
         return bool(flag)
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def share(self, value: T | None) -> T:
+        """The first process's value, in all of them."""
+        values = [value]
         if self.count > 1:
-            distributed.barrier()
+            distributed.broadcast_object_list(values)
+        return cast(T, values[0])
 
     def check(self, n: int, batch_size: int, pieces: int) -> None:
         """RequestError unless each batch of `n` images gives every piece and every process at least one."""
@@ -115,7 +119,7 @@ class _SharedNorm:
         if not layer.training:
             plain: Tensor = type(layer).forward(layer, x)
             return plain
-        wide, axes = x.float(), [0, *range(2, x.ndim)]
+        wide, axes = x.to(torch.promote_types(x.dtype, torch.float32)), [0, *range(2, x.ndim)]
         shape = 1, -1, *[1] * (x.ndim - 2)
         total = _Sum.apply(torch.cat([wide.sum(axes), wide.new_tensor([x.numel() / x.shape[1]])]))
         mean, count = total[:-1] / total[-1], total[-1].detach()
