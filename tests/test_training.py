@@ -30,6 +30,7 @@ from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 OPTIMISERS = {
     "sgd": {"name": "sgd", "lr": 0.02, "momentum": 0.9, "nesterov": True},
     "adamw": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01},
+    "rmsprop": {"name": "rmsprop", "lr": 0.003, "momentum": 0.5},
     "sdlm": {"name": "sdlm", "lr": 0.01, "mu": 0.2, "curvature_samples": 8},
 }
 
@@ -345,7 +346,9 @@ class TestRepeats:
         """Stopped within an epoch, at its end, and at the beginning of the next; eight steps an epoch."""
         recipe, dataset, test = self.recipe(optimiser, distortion), digits(60), open_dataset("digits", "test")
         whole, history = trained(recipe, dataset, seed=5, test=test)
-        stopped_after(step, monkeypatch, lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path))
+        stopped_after(
+            step, monkeypatch, lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path, save_every=0.0)
+        )
         torch.manual_seed(99)  # a new process would not have the old one's state, nor its first weights
         resumed, steps = build_for(recipe, dataset, 2), itertools.count()
         count = loop._Training.update
@@ -356,6 +359,26 @@ class TestRepeats:
         assert same_state(resumed, whole)
         lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
         assert measured([Metrics(**line) for line in lines]) == measured(history)
+
+
+def test_all_that_a_recipe_can_say_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_with(
+        network="mobilenet_v1",
+        arguments={"width_multiplier": 0.25},
+        optimiser={"name": "rmsprop", "lr": 0.01, "momentum": 0.9, "epsilon": 1.0, "decay_depthwise": False},
+        schedule={"name": "plateau", "patience": 1},
+        preprocessing={"size": 32},
+        view={"crop": "pad", "mirror": True},
+        **{"held_out": 12, "pieces": 2, "clip_norm": 1.0, "average": 0.9, "precision": "bf16", "filter_radius": 0.1},
+        **{"label_smoothing": 0.1, "channels_last": True, "epochs": 4},
+    )
+    dataset, test = digits(60), digits(30)
+    whole, history = trained(recipe, dataset, seed=5, test=test)
+    stopped_after(9, monkeypatch, lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path, save_every=0.0))
+    resumed = build_for(recipe, dataset, 2)
+    assert measured(fit(resumed, dataset, recipe, seed=5, test=test, folder=tmp_path, resume=True)) == measured(history)
+    assert same_state(resumed, whole)
+    assert history[0].validation_error is not None
 
 
 def stopped_after(step: int, monkeypatch: pytest.MonkeyPatch, train: Callable[[], object]) -> None:
@@ -369,7 +392,6 @@ def stopped_after(step: int, monkeypatch: pytest.MonkeyPatch, train: Callable[[]
 
     with monkeypatch.context() as patch:
         patch.setattr(loop._Training, "update", update)
-        patch.setattr(loop, "SAVE_EVERY", 0.0)
         with pytest.raises(KeyboardInterrupt):
             train()
 
@@ -412,7 +434,9 @@ def test_metrics_are_means_over_all_images() -> None:
 
 def test_divergence_is_one_line() -> None:
     recipe = recipe_with(network="lenet5_relu", loss="cross_entropy", optimiser={"name": "sgd", "lr": 1e20})
-    with pytest.raises(ConvbenchError, match=r"lenet5_relu diverged at step \d of epoch 1, learning rate 1e\+20") as caught:
+    with pytest.raises(
+        ConvbenchError, match=r"lenet5_relu diverged at step \d of epoch 1, learning rate 1e\+20"
+    ) as caught:
         trained(recipe, digits(40))
     assert "\n" not in str(caught.value)
 

@@ -214,6 +214,7 @@ def train(
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/train/RECIPE-seed-S.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states within an epoch.")] = 120,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -231,6 +232,7 @@ def train(
         seed=seed,
         resume=resume,
         data_dir=data_dir,
+        save_every=save_every,
         command=_command(),
     )
     if int(os.environ.get("RANK", "0")) > 0:

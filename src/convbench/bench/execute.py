@@ -25,11 +25,12 @@ from convbench.files import write_whole
 from convbench.models import build
 from convbench.schema import parse
 from convbench.training.boosting import Ensemble, fit_boosted
-from convbench.training.loop import fit
+from convbench.training.loop import SAVE_EVERY, fit
 from convbench.training.network import TrainedNetwork
 from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe, open_recipe
-from convbench.weights import load_weights, save_weights
+from convbench.weights import load_file, load_weights, save_weights
+from convbench.weights.files import read_weight_file
 
 if TYPE_CHECKING:
     from convbench.rivals.rival import Rival
@@ -56,6 +57,7 @@ def execute(
     seed: int,
     data_dir: Path | None,
     command: str,
+    save_every: float = SAVE_EVERY,
 ) -> dict[str, Any]:
     """Do `run` in `folder`, going on from where it was stopped, and return the record, which is also written there.
 
@@ -77,7 +79,7 @@ def execute(
             assert recipe is not None
             trained = train_boosted(recipe, train, test, folder.path, seed)
         elif recipe is not None:
-            trained = train_network(recipe, train, test, folder.path, seed)
+            trained = train_network(recipe, train, test, folder.path, seed, save_every)
         else:
             trained = train_rival(suite, run, train, folder.path, seed)
         began = time.perf_counter()
@@ -104,10 +106,12 @@ def resolve_recipe(suite: Suite, run: RunSpec) -> Recipe | None:
     return open_recipe(run.recipe, settings)
 
 
-def train_network(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
+def train_network(
+    recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int, save_every: float = SAVE_EVERY
+) -> Trained:
     """Build and train the recipe's network, with all processes; its weights are in `folder` afterwards."""
     net = build_for(recipe, train, seed).to(choose_device())
-    history = fit(net, train, recipe, seed=seed, test=test, folder=folder, resume=True)
+    history = fit(net, train, recipe, seed=seed, test=test, folder=folder, resume=True, save_every=save_every)
     if Processes().first:
         save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(net, input_shape(recipe.preprocessing, train))
@@ -174,7 +178,35 @@ def build_for(recipe: Recipe, dataset: Dataset, seed: int) -> nn.Module:
         raise RequestError(f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build(recipe.network, num_classes=len(dataset.classes), in_channels=channels, image_size=height)
+        fitted = {"num_classes": len(dataset.classes), "in_channels": channels, "image_size": height}
+        net = build(recipe.network, **fitted, **recipe.arguments)
+    if recipe.initial_weights is not None:
+        begin_from(net, recipe)
+    return net
+
+
+def begin_from(net: nn.Module, recipe: Recipe) -> None:
+    """Put into `net` those of the recipe's initial weights that fit by name and shape: all but another task's head.
+
+    The file may have our names, of any network, or another library's, of the recipe's.
+
+    Raises RequestError where none fits.
+    """
+    assert recipe.initial_weights is not None
+    file, own = read_weight_file(Path(recipe.initial_weights)), net.state_dict()
+    tensors = file.tensors
+    if not own.keys() & tensors.keys():
+        source = build(recipe.network, **recipe.arguments)
+        load_file(source, file)
+        tensors = source.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in own and tensor.shape == own[name].shape and name.startswith(recipe.initial_layers or ("",))
+    }
+    if not fitting:
+        raise RequestError(f"{recipe.initial_weights}: expected weights that fit {recipe.network}, found none that do")
+    net.load_state_dict(fitting, strict=False)
 
 
 def input_shape(preprocessing: Preprocessing, dataset: Dataset) -> tuple[int, int, int]:

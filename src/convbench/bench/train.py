@@ -13,6 +13,7 @@ from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
 from convbench.data import Preprocessing, open_dataset
 from convbench.errors import RequestError
+from convbench.training.loop import SAVE_EVERY
 from convbench.training.processes import joined_processes
 from convbench.training.recipe import Recipe, open_recipe
 from convbench.weights import load_weights
@@ -41,6 +42,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     data_dir: str | Path | None = None,
+    save_every: float = SAVE_EVERY,
     command: str = "convbench.train",
 ) -> Run:
     """Train and evaluate the network of `recipe` on the recipe's data, in the folder `out`.
@@ -53,6 +55,7 @@ def train(
         out: the run's folder, new or empty unless `resume`; its parent's name is the suite that a report shows it under
         settings: keys of a named recipe that differ, such as {"epochs": 5, "optimiser.lr": 0.01}
         resume: go on with the training that was interrupted in `out`; the end is the same as without the stop
+        save_every: seconds between saved states; one is also written after each epoch and on SIGTERM or SIGINT
 
     Raises RequestError where `out` already holds a training and `resume` is not set, or the other way round.
     """
@@ -73,11 +76,13 @@ def train(
                     seed=seed,
                     data_dir=directory,
                     command=command,
+                    save_every=save_every,
                 )
         else:
             learnt, test = (open_dataset(chosen.data, split, data_dir=directory) for split in ("train", "test"))
-            train_network(chosen, learnt, test, out, seed)
+            train_network(chosen, learnt, test, out, seed, save_every)
         record = processes.share(record)
+        assert record is not None
     net = build_for(chosen, open_dataset(chosen.data, "test", data_dir=directory), seed)
     load_weights(net, out / "weights.safetensors")
     return Run(out, record, net, chosen.preprocessing)

@@ -127,4 +127,17 @@ DATASETS = {
         folders=("imagenet-val", "."),
         shorter=256,
     ),
+    "imagenette": Description(
+        title="Imagenette 2, ten easy classes of ImageNet (Howard 2019), photographs of any size",
+        train=9469,
+        test=3925,
+        shape=(3, 0, 0),
+        classes=(
+            *("tench", "English springer", "cassette player", "chain saw", "church"),
+            *("French horn", "garbage truck", "gas pump", "golf ball", "parachute"),
+        ),
+        licence="Apache 2.0; the photographs are ImageNet's",
+        source="https://github.com/fastai/imagenette",
+        folders=("imagenette", "imagenette2", "imagenette2-320", "imagenette2-160", "."),
+    ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from convbench.data.catalogue import DATASETS
 from convbench.data.cifar import read_batches
 from convbench.data.content import locate
 from convbench.data.dataset import Dataset
+from convbench.data.folder import has_photographs, open_photographs
 from convbench.data.imagenet import CLASSES, LABELS, imagenet_classes, is_imagenet, read_imagenet
 from convbench.errors import RequestError, unknown
 from convbench.files import make_folder
@@ -24,16 +26,23 @@ APT_PACKAGES = {"fashion-mnist": "dataset-fashion-mnist"}
 
 
 def open_dataset(
-    name_or_path: str | Path, split: str, *, data_dir: Path | None = None, download: bool = True
+    name_or_path: str | Path,
+    split: str,
+    *,
+    data_dir: Path | None = None,
+    download: bool = True,
+    stored: int | None = None,
 ) -> Dataset:
     """A split of a data set, whole in memory.
 
     name_or_path: a name in `DATASETS`, or a folder that holds the four IDX files of a data set laid out like
-        MNIST (raw or gzipped; also in its `MNIST/raw`), CIFAR-10's python batches, or `imagenet-val`'s files
+        MNIST (raw or gzipped; also in its `MNIST/raw`), CIFAR-10's python batches, `imagenet-val`'s files, or
+        photographs in train/CLASS/ and val/CLASS/
     split: `train` or `test`; `imagenet-val` has only `test`
     data_dir: the folder in which to look for a named data set first; then in the one that the environment
         variable CONVBENCH_DATA names, the user's cache (`~/.cache/convbench`), the system's folder
     download: whether a named data set that is nowhere there may be downloaded into the user's cache
+    stored: of photographs in folders, the pixels of a side of the squares that are kept in memory
 
     `digits` is embedded in scikit-learn. Its split is ours and stratified: of the images of each class, in
     the file's order, every third is for testing. Writers are not kept apart.
@@ -52,10 +61,10 @@ def open_dataset(
         if name_or_path == "digits":
             return _digits(split)
         if isinstance(name_or_path, str) and name_or_path in DATASETS:
-            return _open_named(name_or_path, split, data_dir, download)
+            return _open_named(name_or_path, split, data_dir, download, stored)
         folder = Path(name_or_path).expanduser()
         if folder.is_dir():
-            return _open_folder(folder, split)
+            return _open_folder(folder, split, stored)
     except PermissionError as error:
         raise RequestError(f"{error.filename}: expected a readable folder, found no permission") from error
     if isinstance(name_or_path, str) and os.sep not in name_or_path:
@@ -99,12 +108,14 @@ def _digits(split: str) -> Dataset:
     return Dataset("digits", split, images[chosen], labels[chosen], classes, "scikit-learn")
 
 
-def _open_named(name: str, split: str, data_dir: Path | None, download: bool) -> Dataset:
+def _open_named(name: str, split: str, data_dir: Path | None, download: bool, stored: int | None) -> Dataset:
     known = DATASETS[name]
     roots = _roots(data_dir)
     places = [root / folder for root in roots for folder in known.folders]
     if name == "imagenet-val":
         return _imagenet(next(filter(is_imagenet, places), None), roots)
+    if name == "imagenette":
+        return _imagenette(next(filter(has_photographs, places), None), roots, split, stored)
     names, md5s = zip(*known.files[split], strict=True)
     files = next((found for place in places if (found := locate(place, names))), None)
     if files is None:
@@ -134,6 +145,24 @@ def _imagenet(folder: Path | None, roots: list[Path]) -> Dataset:
         )
     images, labels = read_imagenet(folder)
     return Dataset("imagenet-val", "test", images, labels, imagenet_classes(), str(folder), known.shorter)
+
+
+def _imagenette(folder: Path | None, roots: list[Path], split: str, stored: int | None) -> Dataset:
+    known = DATASETS["imagenette"]
+    if folder is None:
+        raise RequestError(
+            f"imagenette is not on this machine: expected {' or '.join(known.folders)} in one of "
+            f"{', '.join(map(str, roots))}, with train and val; get it from {known.source}"
+        )
+    return replace(_photographs(folder, split, stored), name="imagenette", classes=known.classes)
+
+
+def _photographs(folder: Path, split: str, stored: int | None) -> Dataset:
+    if stored is None:
+        raise RequestError(
+            f"{folder}: expected the side in pixels at which its photographs are kept, such as stored=256"
+        )
+    return open_photographs(folder, split).in_memory(stored)
 
 
 def _roots(data_dir: Path | None) -> list[Path]:
@@ -171,10 +200,12 @@ def _download(name: str, split: str, missing: str) -> list[Path]:
     return [home / file for file, _ in known.files[split]]
 
 
-def _open_folder(folder: Path, split: str) -> Dataset:
+def _open_folder(folder: Path, split: str, stored: int | None) -> Dataset:
     """A data set from a folder that the user names: any in IDX files, or the official CIFAR-10."""
     if is_imagenet(folder):
         return _imagenet(folder, [])
+    if has_photographs(folder):
+        return _photographs(folder, split, stored)
     cifar10 = DATASETS["cifar10"]
     batches, md5s = zip(*cifar10.files[split], strict=True)
     tables = (*idx.FILES["train"], *idx.FILES["test"])
@@ -195,7 +226,8 @@ def _open_folder(folder: Path, split: str) -> Dataset:
         return Dataset(folder.resolve().name, split, images, labels, classes, str(idx_files[0].parent))
     raise RequestError(
         f"{folder}: expected {', '.join(tables)} (raw or .gz, here or in MNIST/raw), CIFAR-10's "
-        f"{', '.join(batches)}, or imagenet-val's {LABELS} and {CLASSES}; found {_what_is_in(folder)}"
+        f"{', '.join(batches)}, imagenet-val's {LABELS} and {CLASSES}, or photographs in train/CLASS/ and val/CLASS/; "
+        f"found {_what_is_in(folder)}"
     )
 
 

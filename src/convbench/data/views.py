@@ -7,7 +7,7 @@ of which only the window that is wanted needs to be decoded.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import ConfigDict, Field
@@ -39,10 +39,10 @@ class View:
     """What may happen to a training image; the defaults leave it as it is.
 
     crop: "none"; "pad", a window of the image's own size out of the image with `pad` pixels of background around it
-        (He et al. 2016, section 4.2); "shorter", a window of size x size out of the image resized to `shorter` pixels on
-        the shorter side (Krizhevsky et al. 2012); or "area", a window of a random share `area` of the pixels and of a
-        ratio of sides within `aspect`, resized to size x size (Szegedy et al. 2015, section 6)
-    shorter: one length, or the least and the greatest of lengths all alike probable (Simonyan & Zisserman 2015, section 3.1)
+        (He et al. 2016, section 4.2); "shorter", a window of size x size out of the image resized to `shorter` pixels
+        on the shorter side (Krizhevsky et al. 2012); or "area", a window of a random share `area` of the pixels and of
+        a ratio of sides within `aspect`, resized to size x size (Szegedy et al. 2015, section 6)
+    shorter: the least and the greatest of lengths, all alike probable (Simonyan & Zisserman 2015, section 3.1)
     mirror: half of all images, left to right
     colour: "none"; "pca", AlexNet's, along the principal components of ImageNet's colours, a tenth as their deviation
 
@@ -91,25 +91,36 @@ class View:
         return (height - rows) // 2, (width - columns) // 2, rows, columns
 
     def batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """uint8 images (n, c, h, w), each seen in its own way; "pad" and `mirror` alone.
+        """Images in memory (n, c, h, w), each seen in its own way, but for colours.
 
-        The generator is asked for the same numbers whichever of the images they are for.
+        With crop "shorter" they are squares of `shorter` pixels, of which each shows a window of `size`.
+
+        Raises RequestError where they are not, and for crop "area", which is for photographs.
         """
         n, _, height, width = images.shape
-        places = torch.randint(0, 2 * self.pad + 1, (2, n), generator=generator)
-        mirrored = torch.rand(n, generator=generator) < 0.5
-        rows = torch.arange(height).expand(n, -1)
-        columns = torch.arange(width).expand(n, -1)
-        if self.mirror:
-            columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        rows, columns = height, width
+        if self.crop == "area":
+            raise RequestError(
+                "view.crop 'area': expected photographs in files, found images in memory; nearest is 'shorter'"
+            )
         if self.crop == "pad":
             images = torch.nn.functional.pad(images, (self.pad,) * 4)
-            rows, columns = rows + places[0, :, None], columns + places[1, :, None]
-        return images[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        elif self.crop == "shorter":
+            if (height, width) != self.shorter:
+                raise RequestError(f"view.shorter: expected the stored {height}x{width} pixels, found {self.shorter}")
+            rows = columns = cast(int, self.size)
+        free = torch.tensor(images.shape[2:]) - torch.tensor((rows, columns)) + 1
+        places = (torch.rand(n, 2, generator=generator) * free).int().tolist()
+        mirrored = (torch.rand(n, generator=generator) < (0.5 if self.mirror else 0)).tolist()
+        seen = torch.empty((n, images.shape[1], rows, columns), dtype=images.dtype)
+        for image, window, (top, left), mirror in zip(images, seen, places, mirrored, strict=True):
+            part = image[:, top : top + rows, left : left + columns]
+            window.copy_(part.flip(2) if mirror else part)
+        return seen
 
 
 def shift_colours(images: Tensor, strength: Tensor) -> Tensor:
-    """AlexNet's: float32 RGB images (n, 3, h, w) in [0, 1], and (n, 3) numbers of deviation 0.1, one for each component."""
+    """AlexNet's: float32 RGB images (n, 3, h, w) in [0, 1], by (n, 3) numbers of deviation 0.1, one a component."""
     deviations, components = (torch.tensor(one) for one in LIGHTING)
     return images + ((strength * deviations) @ components.T)[:, :, None, None]
 

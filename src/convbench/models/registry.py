@@ -55,6 +55,7 @@ def build(
     num_classes: int | None = None,
     in_channels: int | None = None,
     image_size: int | None = None,
+    **others: Any,
 ) -> nn.Module:
     """Build a network with fresh weights, as published where nothing else is asked for.
 
@@ -63,21 +64,26 @@ def build(
         num_classes: outputs
         in_channels: channels of the images
         image_size: rows and columns of the images
+        others: further arguments of the network's class, such as mobilenet_v1's width_multiplier
 
     Under `with torch.device("meta")` it costs neither memory nor initialisation. The kernels of networks for colour
     images are stored channels last: images in either layout are then convolved in the one that is faster on CPUs.
 
-    Raises RequestError for an unknown name, and for a size or a number of classes that the network cannot take.
+    Raises RequestError for an unknown name or argument, and for a size or a number of classes that the network cannot take.
 
     >>> sum(p.numel() for p in build("lenet5").parameters())
     60000
     """
     network, arguments = variant(name)
     asked = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    known = inspect.signature(network).parameters
+    for key in others:
+        if key not in known:
+            raise unknown(f"argument of {name}", key, known)
     for key, value in asked.items():
         if value is not None and value < 1:
             raise RequestError(f"{name}: {key} must be 1 or more, found {value}")
-    net = network(**arguments | {key: value for key, value in asked.items() if value is not None})
+    net = network(**arguments | others | {key: value for key, value in asked.items() if value is not None})
     if published_input(name)[0] == 3:
         from torch import channels_last
 

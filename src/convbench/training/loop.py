@@ -18,13 +18,14 @@ from convbench.errors import ConvbenchError, RequestError
 from convbench.evaluation.scoring import score_images
 from convbench.files import write_whole
 from convbench.progress import progress
-from convbench.randomness import number
+from convbench.randomness import generator, number
 from convbench.training.divergence import LossWatch
 from convbench.training.feed import Feed
+from convbench.training.head import freeze_all_but_head, head_of
 from convbench.training.losses import logits_of, loss_with_auxiliary, make_loss
 from convbench.training.memory import kept_memory
 from convbench.training.operators import FasterOperators
-from convbench.training.optimisers import make_optimiser
+from convbench.training.optimisers import make_optimiser, renormalise_filters
 from convbench.training.pieces import AveragedBuffers
 from convbench.training.precision import Arithmetic, choose_precision
 from convbench.training.processes import Processes
@@ -41,6 +42,7 @@ class Metrics:
     """One epoch. loss and train_error (percent) are running means over the epoch; test_error is after it.
 
     seconds: of training, without the test; data_wait: the share of them in which the network waited for images
+    validation_error: on the training images that the recipe holds out, percent
     """
 
     epoch: int
@@ -51,6 +53,7 @@ class Metrics:
     seconds: float
     images_per_s: float
     data_wait: float = 0.0
+    validation_error: float | None = None
 
 
 class InterruptedTrainingError(ConvbenchError):
@@ -70,6 +73,7 @@ def fit(
     test: Dataset | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    save_every: float = SAVE_EVERY,
     watch: Callable[[Metrics], None] = lambda metrics: None,
 ) -> list[Metrics]:
     """Train `net` on `dataset` as `recipe` says, on the device where it is, with the processes that `torchrun` started.
@@ -79,7 +83,7 @@ def fit(
         seed: of the order, the views and the dropped units; the same seed gives the same network, bit for bit, on one
             machine with one number of threads
         test: evaluated after each epoch, for the curve alone: nothing is chosen by it
-        folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `SAVE_EVERY`
+        folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `save_every`
             seconds, and when SIGTERM or SIGINT asks the process to leave
         resume: go on from the state in `folder`, if there is one; the end is the same, bit for bit, as without the stop
         watch: called after each epoch, in the first process
@@ -93,7 +97,7 @@ def fit(
         stack.enter_context(torch.random.fork_rng())
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
-        requests = stack.enter_context(heeding_signals(SAVE_EVERY))
+        requests = stack.enter_context(heeding_signals(save_every))
         training = _Training(net, dataset, recipe, seed, test, folder, requests, watch)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
@@ -116,10 +120,13 @@ class _Training:
         watch: Callable[[Metrics], None],
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
+        self.validation, dataset = hold_out(dataset, recipe.held_out)
         self.requests, self.watch = requests, watch
         self.belongs_to = json.dumps(
             {"recipe": recipe.to_dict(), "seed": seed, "data": dataset.fingerprint}, sort_keys=True
         )
+        if recipe.head_only:
+            freeze_all_but_head(net)
         self.device = next(net.parameters()).device
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.layout)
@@ -127,6 +134,8 @@ class _Training:
         self.processes.check(len(dataset), recipe.batch_size, recipe.pieces)
         self.pieces = recipe.pieces if recipe.pieces > 1 else self.processes.count
         self.model = self.processes.wrap(net, recipe.pieces)
+        if recipe.compile == "on" or (recipe.compile == "auto" and self.device.type == "cuda"):
+            self.model.compile()
         self.feed, self.n = Feed(dataset, recipe, seed), len(dataset)
         self.loss_of, self.optimiser = make_loss(recipe), make_optimiser(net, recipe)
         if isinstance(self.optimiser, StochasticDiagonalLM) and self.processes.count > 1:
@@ -149,7 +158,7 @@ class _Training:
         total = self.recipe.epochs * self.n - done
         with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
             for epoch in range(len(self.history), self.recipe.epochs):
-                self.net.train()
+                self.set_mode()
                 if isinstance(self.optimiser, StochasticDiagonalLM) and self.step == 0:
                     sample = self.feed.sample(epoch, self.recipe.optimiser.curvature_samples)
                     self.optimiser.set_curvature(gauss_newton_diagonal(self.net, *sample, self.loss_of))
@@ -168,11 +177,17 @@ class _Training:
         if self.average is not None:
             self.net.load_state_dict(self.average.module.state_dict())
 
+    def set_mode(self) -> None:
+        """Training mode; where the head alone learns, the trunk stays as it is evaluated."""
+        self.net.train(not self.recipe.head_only)
+        if self.recipe.head_only:
+            head_of(self.net).train()
+
     def update(self, images: Tensor, labels: Tensor, epoch: int) -> None:
         """One step of the optimiser, by the gradients of all pieces of the batch in all processes."""
         recipe, optimiser, processes = self.recipe, self.optimiser, self.processes
         for group in optimiser.param_groups:
-            group["lr"] = recipe.lr(epoch + (self.step + 0.5) / self.feed.per_epoch)
+            group["lr"] = recipe.lr(epoch + (self.step + 0.5) / self.feed.per_epoch, self.validation_errors)
         optimiser.zero_grad(set_to_none=True)  # first, so that no gradient takes memory in the forward pass
         mine = range(processes.rank, self.pieces, processes.count)
         parts = list(zip(images.tensor_split(self.pieces), labels.tensor_split(self.pieces), strict=True))
@@ -199,6 +214,8 @@ class _Training:
             self.arithmetic.scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
         self.arithmetic.step(optimiser)
+        if recipe.filter_radius is not None:
+            renormalise_filters(self.net, recipe.filter_radius)
         if self.average is not None:
             self.average.update_parameters(self.net)
         self.step += 1
@@ -225,7 +242,8 @@ class _Training:
             loss=float(self.loss) / self.n,
             lr=self.optimiser.param_groups[0]["lr"],
             train_error=100 * int(self.wrong) / self.n,
-            test_error=self.test_error(judged) if self.test and self.processes.first else None,
+            test_error=self.error_on(self.test, judged),
+            validation_error=self.error_on(self.validation, judged),
             seconds=self.seconds,
             images_per_s=self.n / self.seconds,
             data_wait=self.waited / self.seconds,
@@ -239,12 +257,19 @@ class _Training:
         self.save()
         return metrics
 
-    def test_error(self, net: nn.Module) -> float:
-        """Percent of the test images that `net` gets wrong, in the training's own arithmetic."""
-        assert self.test is not None
-        with self.arithmetic.autocast(), FasterOperators():
-            answers = score_images(net, self.test.images, self.recipe.preprocessing).argmax(dim=1)
-        return 100 * int((answers != self.test.labels).sum()) / len(self.test)
+    @property
+    def validation_errors(self) -> list[float]:
+        """After each whole epoch, where images are held out."""
+        return [one.validation_error for one in self.history if one.validation_error is not None]
+
+    def error_on(self, dataset: Dataset | None, net: nn.Module) -> float | None:
+        """Percent of the images that `net` gets wrong, in the training's own arithmetic; the first process looks."""
+        error = None
+        if dataset is not None and self.processes.first:
+            with self.arithmetic.autocast(), FasterOperators():
+                answers = score_images(net, dataset.images, self.recipe.preprocessing).argmax(dim=1)
+            error = 100 * int((answers != dataset.labels).sum()) / len(dataset)
+        return self.processes.share(error)
 
     def save_if_due(self) -> None:
         """Save where it is time, or where somebody asked any of the processes to leave."""
@@ -295,3 +320,13 @@ def describe(metrics: Metrics) -> str:
     test = "" if metrics.test_error is None else f", test {metrics.test_error:.2f} %"
     wait = f", waited {metrics.data_wait:.0%} for data" if metrics.data_wait >= 0.01 else ""
     return f"epoch {metrics.epoch}, loss {metrics.loss:.4f}{test}{wait}"
+
+
+def hold_out(dataset: Dataset, n: int) -> tuple[Dataset | None, Dataset]:
+    """(n images chosen by chance, the same for every seed, or None for none; the others)."""
+    if n == 0:
+        return None, dataset
+    if n >= len(dataset):
+        raise RequestError(f"held_out: expected fewer than the {len(dataset)} training images, found {n}")
+    order = torch.randperm(len(dataset), generator=generator(0, "held out"))
+    return dataset.subset(order[:n]), dataset.subset(order[n:].sort().values)

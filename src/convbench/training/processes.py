@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -63,12 +63,12 @@ class Processes:
         distributed.all_reduce(flag, distributed.ReduceOp.MAX)
         return bool(flag)
 
-    def share(self, value: T | None) -> T:
+    def share(self, value: T) -> T:
         """The first process's value, in all of them."""
         values = [value]
         if self.count > 1:
             distributed.broadcast_object_list(values)
-        return cast(T, values[0])
+        return values[0]
 
     def check(self, n: int, batch_size: int, pieces: int) -> None:
         """RequestError unless each batch of `n` images gives every piece and every process at least one."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,11 +28,13 @@ STRICT = ConfigDict(extra="forbid")
 class Optimiser:
     """The rule that turns gradients into steps.
 
-    name: "sgd", "adamw", "rmsprop" (torch's), or "sdlm", the paper's stochastic diagonal Levenberg-Marquardt
+    name: "sgd", "adamw", "rmsprop" (as the papers' TensorFlow has it), or "sdlm", LeCun's stochastic diagonal
+        Levenberg-Marquardt
     lr: the learning rate; with the schedule "steps" the schedule says it, and this stays 0
     momentum, nesterov: of sgd; rmsprop has the first
     weight_decay: of all but sdlm
-    alpha, epsilon: of rmsprop, the decay of its mean of squares and what is added to their root
+    decay_depthwise: whether it also pulls at the filters of depthwise convolutions (MobileNet's has little or none)
+    alpha, epsilon: of rmsprop, the decay of its mean of squares and what is added to it under the root
     mu, curvature_samples: of sdlm (step = lr / (mu + curvature), curvature estimated on so many images an epoch)
     """
 
@@ -40,6 +43,7 @@ class Optimiser:
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
+    decay_depthwise: bool = True
     alpha: float = Field(default=0.9, gt=0, lt=1)
     epsilon: float = Field(default=1e-8, gt=0)
     mu: float = Field(default=0.02, gt=0)
@@ -48,17 +52,27 @@ class Optimiser:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Schedule:
-    """How the learning rate runs over the training.
+    """How the learning rate runs over the training. What is a share of the training stretches with its epochs.
 
-    name: "constant"; "one_cycle" (up linearly over the share `warmup` of all steps, then linearly down to 0);
-        "steps" (`steps` lists [epochs, learning rate] in turn); or "exponential" (times `factor` every `every` epochs)
+    name: "constant"; "one_cycle" (up linearly over the share `warmup` of all steps, then linearly down to 0); "cuts"
+        (times `factor` at each of the shares `cuts`); "exponential" (times `factor` every `every` epochs); "plateau"
+        (times `factor` when for `patience` epochs the error on the images held out has not fallen); or "steps"
+        (`steps` lists [epochs, learning rate] in turn)
+    gentle: [epochs, factor]: so long the rate is that many times the schedule's, before it begins as it should
     """
 
-    name: Literal["constant", "one_cycle", "steps", "exponential"] = "constant"
+    name: Literal["constant", "one_cycle", "cuts", "exponential", "plateau", "steps"] = "constant"
     warmup: float = Field(default=0.3, gt=0, lt=1)
-    factor: float = Field(default=0.94, gt=0, lt=1)
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    cuts: tuple[float, ...] = ()
     every: int = Field(default=2, ge=1)
+    patience: int = Field(default=5, ge=1)
     steps: tuple[tuple[int, float], ...] = ()
+    gentle: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.name == "cuts" and not (self.cuts and all(0 < a < b < 1 for a, b in pairwise((*self.cuts, 1 - 1e-9)))):
+            raise RequestError(f"schedule.cuts: expected shares between 0 and 1 that rise, found {self.cuts}")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -67,14 +81,23 @@ class Recipe:
 
     description: one sentence, with the source of the figures
     network: the network's name; num_classes, in_channels and image_size follow from data and preprocessing
+    arguments: others that the network is built with, such as {"width_multiplier" = 0.5}
     data: the data set's name or folder
+    stored: photographs are kept in memory with so many pixels on the shorter side, cut to the central square
+    held_out: so many of the training images are not learnt from; the error on them steers the schedule "plateau"
     loss: "cross_entropy" (with label_smoothing), "mse" (half the squared distance to targets of +-1),
         "mle" (the right class's penalty alone) or "map" (with competition between classes; j is map_j)
     channels_last: keep activations as (n, h, w, c) in memory, which convolutions on processors like
     precision: of products: "auto" (bf16 where it is native), "fp32", "bf16" or "fp16"
-    pieces: in which a batch goes through the network, where it is too large for the memory; batch normalisation sees one
+    compile: by torch.compile: "auto" (on GPUs), "on" or "off"
+    pieces: in which a batch goes through the network, where it is too large for the memory; batch normalisation sees
+        one at a time
     clip_norm: the longest that the vector of all gradients may be
     average: the decay, a step, of a running mean of the parameters, which is evaluated and kept
+    filter_radius: the largest root mean square of the first convolution's filters, renormalised after each step
+    initial_weights: a file of weights to begin from; layers that are not in it, or of another shape, begin anew
+    initial_layers: only those whose names begin so; default all
+    head_only: the last layer alone learns
     """
 
     description: str
@@ -86,36 +109,56 @@ class Recipe:
     optimiser: Optimiser
     schedule: Schedule = field(default_factory=Schedule)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    stored: int | None = Field(default=None, ge=1)
+    held_out: int = Field(default=0, ge=0)
     distortion: Distortion | None = None
     view: View | None = None
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     map_j: float = Field(default=1.0, gt=0)
     channels_last: bool = False
     precision: Precision = "fp32"
+    compile: Literal["auto", "on", "off"] = "off"
     pieces: int = Field(default=1, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
     average: float | None = Field(default=None, gt=0, lt=1)
+    filter_radius: float | None = Field(default=None, gt=0)
+    initial_weights: str | None = None
+    initial_layers: tuple[str, ...] = ()
+    head_only: bool = False
 
     def __post_init__(self) -> None:
         if self.schedule.name == "steps" and sum(epochs for epochs, _ in self.schedule.steps) != self.epochs:
             raise RequestError(f"schedule.steps must add up to epochs={self.epochs}, found {self.schedule.steps}")
         if self.schedule.name != "steps" and self.optimiser.lr == 0:
             raise RequestError(f"optimiser.lr must be above 0 with the schedule {self.schedule.name!r}, found 0")
+        if self.schedule.name == "plateau" and not self.held_out:
+            raise RequestError(
+                "held_out: expected the images that the schedule 'plateau' goes by, such as 1000, found 0"
+            )
 
-    def lr(self, progress: float) -> float:
-        """The learning rate after `progress` epochs (fractions count)."""
-        schedule = self.schedule
+    def lr(self, progress: float, errors: Sequence[float] = ()) -> float:
+        """The learning rate after `progress` epochs (fractions count).
+
+        errors: on the images held out, after each whole epoch so far
+        """
+        schedule, share = self.schedule, progress / self.epochs
+        gentle_epochs, gentle_factor = schedule.gentle
+        lr = self.optimiser.lr * (gentle_factor if progress < gentle_epochs else 1)
         match schedule.name:
             case "steps":
                 ends = itertools.accumulate(epochs for epochs, _ in schedule.steps)
                 return next(lr for end, (_, lr) in zip(ends, schedule.steps, strict=True) if progress < end)
             case "one_cycle":
-                share = progress / self.epochs
-                return self.optimiser.lr * min(share / schedule.warmup, (1 - share) / (1 - schedule.warmup))
+                return lr * min(share / schedule.warmup, (1 - share) / (1 - schedule.warmup))
+            case "cuts":
+                return lr * schedule.factor ** sum(share >= cut for cut in schedule.cuts)
             case "exponential":
-                return self.optimiser.lr * schedule.factor ** (int(progress) // schedule.every)
+                return lr * schedule.factor ** (int(progress) // schedule.every)
+            case "plateau":
+                return lr * schedule.factor ** stalls(errors, schedule.patience)
             case "constant":
-                return self.optimiser.lr
+                return lr
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the record of a run and `parse_recipe` want them."""
@@ -150,6 +193,20 @@ def parse_setting(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def stalls(errors: Sequence[float], patience: int) -> int:
+    """How often the errors have not fallen below their least for `patience` epochs, counted anew after each time.
+
+    >>> stalls([50, 40, 41, 42, 39, 39, 39], patience=2)
+    2
+    """
+    count, best, since = 0, math.inf, 0
+    for error in errors:
+        best, since = (error, 0) if error < best else (best, since + 1)
+        if since == patience:
+            count, since = count + 1, 0
+    return count
 
 
 def steps_per_epoch(recipe: Recipe, n: int) -> int:
