@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def execute(
     `recipe` is the run's, with its settings put in; None for a rival.
     A failure of the work is recorded with its one line and raised again; a wrong request leaves no record.
     """
-    train, test = (open_dataset(suite.data, split, data_dir=data_dir) for split in ("train", "test"))
+    train, test = open_both(suite.data, data_dir, recipe.stored if recipe else None)
     subject = {"kind": run.kind, "name": recipe.network if recipe else run.rival, "arguments": run.arguments}
     record = new_record(
         suite_name, run.name, run.title, subject=subject, spec=asdict(run), seed=seed, command=command
@@ -94,6 +95,13 @@ def execute(
     for state in folder.path.rglob("state.pt"):
         state.unlink()  # of no use after the end, and larger than all the rest
     return record
+
+
+@lru_cache(maxsize=1)
+def open_both(data: str, data_dir: Path | None, stored: int | None) -> tuple[Dataset, Dataset]:
+    """(train, test), kept for the next run: reading thousands of photographs takes longer than a short run."""
+    train, test = (open_dataset(data, split, data_dir=data_dir, stored=stored) for split in ("train", "test"))
+    return train, test
 
 
 def resolve_recipe(suite: Suite, run: RunSpec) -> Recipe | None:

@@ -51,16 +51,18 @@ def run_suite(
     """Do every run of a suite that is not done yet, below `out`/<suite>/.
 
     Args:
-        only: these runs (and nothing they do not need); all by default
+        only: these runs, by the names of their folders; all by default
         jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder; the
             networks of a comparison are measured here, one after the other, because two at once disturb each other
-        seed: of every run
+        seed: of every run; where the suite asks for several, the first
         say: gets a line when a run starts or ends
 
     Returns the outcomes in the suite's order. A run that fails does not stop the others.
     """
     suite_name, suite = open_suite(name_or_path)
-    known = [run.name for run in suite.all_runs]
+    seeds = {run.name: seed + number for run, number in suite.seeded()}
+    every: list[RunSpec | NetworkSpec] = [*(run for run, _ in suite.seeded()), *suite.networks]
+    known = [run.name for run in every]
     for name in only:
         if name not in known:
             raise unknown(f"run of {suite_name}", name, known)
@@ -68,11 +70,11 @@ def run_suite(
         raise RequestError(f"jobs must be 1 or more, found {jobs}")
     root, outcomes = out / suite_name, dict[str, Outcome]()
     learning, measuring = list[RunSpec](), list[NetworkSpec]()
-    wanted = [run for run in suite.all_runs if not only or run.name in only]
+    wanted = [run for run in every if not only or run.name in only]
     for run in wanted:
         record = RunFolder(root / run.name).read_record()
         if record is not None and record["status"] == "done":
-            if not is_same(record, suite, run, seed):
+            if not is_same(record, suite, run, seeds.get(run.name, seed)):
                 raise RequestError(f"{root / run.name} was run with other settings: take another --out, or delete it")
             outcomes[run.name] = Outcome(run.name, "kept", record)
         elif isinstance(run, RunSpec):
@@ -85,7 +87,7 @@ def run_suite(
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
     def arguments(run: RunSpec | NetworkSpec) -> tuple[Any, ...]:
-        return suite_name, suite, run, root / run.name, seed, data_dir, command
+        return suite_name, suite, run, root / run.name, seeds.get(run.name, seed), data_dir, command
 
     one_by_one: list[RunSpec | NetworkSpec] = [*measuring]
     if jobs == 1:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import field
+from dataclasses import field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from convbench.claims.ledger import read_figures, read_paper
@@ -67,6 +67,30 @@ class RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Statement:
+    """A sentence about two runs of a suite, which their seeds decide.
+
+    says: the sentence, as it is if `better` is
+    better, worse: runs
+    metric: "top1_error", or "epochs", the passes until the test error is `target` percent or less
+    claim: the claim of the deck that it bears on
+    """
+
+    says: str
+    better: str
+    worse: str
+    metric: Literal["top1_error", "epochs"] = "top1_error"
+    target: float | None = None
+    claim: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.metric == "epochs") != (self.target is not None):
+            raise RequestError(
+                f"statement {self.says!r}: expected a target error with the metric epochs, and only then"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class NetworkSpec:
     """One network of a comparison, which is costed and measured as it is built, without training.
 
@@ -114,6 +138,9 @@ class Suite:
     data: the data set of all runs that learn, its split "train" to learn from, "test" to evaluate on
     ledger: the file of published figures that the runs' claims are keys of
     measuring: of all networks
+    seeds: how often each run that learns is done, from as many seeds
+    statements: what the runs are to decide
+    cut: what this tier leaves out of the papers' training, in words
     """
 
     title: str
@@ -123,6 +150,9 @@ class Suite:
     measuring: Measuring | None = None
     runs: tuple[RunSpec, ...] = ()
     networks: tuple[NetworkSpec, ...] = ()
+    seeds: int = Field(default=1, ge=1)
+    statements: tuple[Statement, ...] = ()
+    cut: str = ""
 
     def __post_init__(self) -> None:
         if not self.all_runs:
@@ -142,10 +172,29 @@ class Suite:
                 if self.ledger is None:
                     raise RequestError(f"run {run.name} has a claim, but the suite names no ledger")
                 read_claim(self.ledger, run.claim)
+            if self.seeds > 1 and run.features:
+                raise RequestError(f"run {run.name}: features of a run with {self.seeds} seeds are not one network's")
+        for statement in self.statements:
+            for name in (statement.better, statement.worse):
+                if name not in names:
+                    raise unknown(f"run in the statement {statement.says!r}", name, names)
+
+    def seeded(self) -> list[tuple[RunSpec, int]]:
+        """The runs that learn, each once for every seed and named by it, seed by seed: all have the first one soon."""
+        if self.seeds == 1:
+            return [(run, 0) for run in self.runs]
+        return [
+            (replace(run, name=seeded_name(run.name, seed)), seed) for seed in range(self.seeds) for run in self.runs
+        ]
 
     @property
     def all_runs(self) -> tuple[RunSpec | NetworkSpec, ...]:
         return *self.runs, *self.networks
+
+
+def seeded_name(run: str, seed: int) -> str:
+    """The folder of a run with one of several seeds."""
+    return f"{run}-seed-{seed}"
 
 
 def open_suite(name_or_path: str | Path) -> tuple[str, Suite]:

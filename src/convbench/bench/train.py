@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from convbench.bench.execute import build_for, execute, train_network
+from convbench.bench.execute import build_for, execute, open_both, train_network
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
-from convbench.data import Preprocessing, open_dataset
+from convbench.data import Preprocessing
 from convbench.errors import RequestError
 from convbench.training.loop import SAVE_EVERY
 from convbench.training.processes import joined_processes
@@ -79,11 +79,10 @@ def train(
                     save_every=save_every,
                 )
         else:
-            learnt, test = (open_dataset(chosen.data, split, data_dir=directory) for split in ("train", "test"))
-            train_network(chosen, learnt, test, out, seed, save_every)
+            train_network(chosen, *open_both(chosen.data, directory, chosen.stored), out, seed, save_every)
         record = processes.share(record)
         assert record is not None
-    net = build_for(chosen, open_dataset(chosen.data, "test", data_dir=directory), seed)
+    net = build_for(chosen, open_both(chosen.data, directory, chosen.stored)[1], seed)
     load_weights(net, out / "weights.safetensors")
     return Run(out, record, net, chosen.preprocessing)
 

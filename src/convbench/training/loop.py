@@ -120,7 +120,7 @@ class _Training:
         watch: Callable[[Metrics], None],
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
-        self.validation, dataset = hold_out(dataset, recipe.held_out)
+        self.validation, dataset = hold_out(dataset, recipe.held_out, recipe.images)
         self.requests, self.watch = requests, watch
         self.belongs_to = json.dumps(
             {"recipe": recipe.to_dict(), "seed": seed, "data": dataset.fingerprint}, sort_keys=True
@@ -322,11 +322,14 @@ def describe(metrics: Metrics) -> str:
     return f"epoch {metrics.epoch}, loss {metrics.loss:.4f}{test}{wait}"
 
 
-def hold_out(dataset: Dataset, n: int) -> tuple[Dataset | None, Dataset]:
-    """(n images chosen by chance, the same for every seed, or None for none; the others)."""
-    if n == 0:
+def hold_out(dataset: Dataset, n: int, images: int | None) -> tuple[Dataset | None, Dataset]:
+    """(n images, or None for none; `images` of the others, or all): chosen by chance, the same for every seed."""
+    learnt = len(dataset) - n if images is None else images
+    if n + learnt > len(dataset) or learnt < 1:
+        raise RequestError(
+            f"images, held_out: expected {len(dataset)} at most, the training images, found {learnt} and {n}"
+        )
+    if learnt == len(dataset):
         return None, dataset
-    if n >= len(dataset):
-        raise RequestError(f"held_out: expected fewer than the {len(dataset)} training images, found {n}")
     order = torch.randperm(len(dataset), generator=generator(0, "held out"))
-    return dataset.subset(order[:n]), dataset.subset(order[n:].sort().values)
+    return dataset.subset(order[:n]) if n else None, dataset.subset(order[n : n + learnt].sort().values)

@@ -84,6 +84,7 @@ class Recipe:
     arguments: others that the network is built with, such as {"width_multiplier" = 0.5}
     data: the data set's name or folder
     stored: photographs are kept in memory with so many pixels on the shorter side, cut to the central square
+    images: so many of the training images, chosen by chance, are learnt from; default all
     held_out: so many of the training images are not learnt from; the error on them steers the schedule "plateau"
     loss: "cross_entropy" (with label_smoothing), "mse" (half the squared distance to targets of +-1),
         "mle" (the right class's penalty alone) or "map" (with competition between classes; j is map_j)
@@ -111,6 +112,7 @@ class Recipe:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     arguments: dict[str, Any] = field(default_factory=dict)
     stored: int | None = Field(default=None, ge=1)
+    images: int | None = Field(default=None, ge=1)
     held_out: int = Field(default=0, ge=0)
     distortion: Distortion | None = None
     view: View | None = None
