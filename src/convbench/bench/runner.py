@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from convbench.bench.decisions import decide, describe_decision
 from convbench.bench.execute import execute, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.store import RunFolder
@@ -100,6 +101,8 @@ def run_suite(
         say(f"[{number}/{len(one_by_one)}] {run.title}")
         outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
         say(describe_outcome(run, outcomes[run.name]))
+    for decision in decide(suite, root):
+        say(describe_decision(decision))
     return [outcomes[run.name] for run in wanted]
 
 

@@ -69,7 +69,7 @@ def build(
     Under `with torch.device("meta")` it costs neither memory nor initialisation. The kernels of networks for colour
     images are stored channels last: images in either layout are then convolved in the one that is faster on CPUs.
 
-    Raises RequestError for an unknown name or argument, and for a size or number of classes that the network cannot take.
+    Raises RequestError for an unknown name or argument, and for a size or classes that the network cannot take.
 
     >>> sum(p.numel() for p in build("lenet5").parameters())
     60000
