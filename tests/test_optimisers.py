@@ -57,13 +57,15 @@ def test_depthwise_filters_can_be_spared() -> None:
 
 
 def test_filters_are_renormalised_to_the_radius() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 2, 5, bias=False), nn.Conv2d(2, 2, 1))
+    net = nn.Sequential(nn.Conv2d(3, 2, 5, bias=False), nn.Conv2d(2, 3, 1), nn.Linear(2, 2))
     with torch.no_grad():
         net[0].weight[0].normal_(std=0.5)
         net[0].weight[1].normal_(std=0.01)
-    before, other = net[0].weight.detach().clone(), net[1].weight.detach().clone()
+        net[2].weight.fill_(5.0)
+    before, other = net[0].weight.detach().clone(), net[2].weight.detach().clone()
     renormalise_filters(net, 0.1)
     after = net[0].weight.detach()
     assert after[0].square().mean().sqrt().item() == pytest.approx(0.1)
     torch.testing.assert_close(after[0] / before[0], (after[0] / before[0]).mean().expand_as(after[0]))
-    assert torch.equal(after[1], before[1]) and torch.equal(net[1].weight, other)
+    assert torch.equal(after[1], before[1]) and torch.equal(net[2].weight, other)
+    assert net[1].weight.square().mean(dim=(1, 2, 3)).sqrt().max().item() == pytest.approx(0.1)

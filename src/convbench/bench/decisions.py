@@ -72,7 +72,7 @@ def epochs_to(metrics: Path, target: float) -> float:
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """(difference of the means, its interval) by Welch's t, for unlike variances; from -inf to inf for single values."""
+    """(difference of the means, its interval) by Welch's t, for unlike variances; unbounded for single values."""
     from scipy import stats
 
     difference = sum(first) / len(first) - sum(second) / len(second)

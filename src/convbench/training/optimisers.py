@@ -44,7 +44,8 @@ def is_depthwise(layer: nn.Module) -> bool:
 
 @torch.no_grad()
 def renormalise_filters(net: nn.Module, radius: float) -> None:
-    """Scale the first convolution's filters of a larger root mean square than `radius` to it (Zeiler & Fergus 2014)."""
-    first = next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
-    rms = first.weight.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    first.weight.mul_((radius / rms).clamp(max=1))
+    """Scale the filters of convolutions whose root mean square exceeds `radius` to it (Zeiler & Fergus 2014, 3)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            rms = layer.weight.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            layer.weight.mul_((radius / rms).clamp(max=1))
