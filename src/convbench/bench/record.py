@@ -13,6 +13,7 @@ import torch
 from convbench.bench.store import RunFolder, current_commit, describe_versions
 from convbench.errors import ConvbenchError, RequestError
 from convbench.timing.machine import describe_machine
+from convbench.training.loop import InterruptedTrainingError
 
 SCHEMA = 1
 
@@ -45,12 +46,12 @@ def new_record(
 def recording(record: dict[str, Any], folder: RunFolder) -> Iterator[None]:
     """Do the run's work, which fills `record`, and write it: as done, or as failed with the error's line.
 
-    A failure is raised again; a wrong request, or a defect, leaves no record.
+    A failure is raised again; an interruption, a wrong request, or a defect leaves no record.
     """
     try:
         yield
         record["status"] = "done"
-    except RequestError:
+    except (RequestError, InterruptedTrainingError):
         raise
     except ConvbenchError as error:
         record["error"] = str(error)

@@ -1,0 +1,215 @@
+"""What the loop promises beside learning: that it stops well, in pieces or lower precision, and from other weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from convbench.bench.execute import build_for
+from convbench.data import open_dataset
+from convbench.errors import ConvbenchError, RequestError
+from convbench.models import build
+from convbench.training import loop
+from convbench.training.divergence import LossWatch
+from convbench.training.loop import DivergedError, fit
+from convbench.training.precision import choose_precision, has_bf16_products
+from convbench.training.recipe import open_recipe
+from convbench.weights import save_weights
+from small_trainings import digits, recipe_with, same_state, trained
+
+
+def test_divergence_tells_step_rate_and_the_last_good_state(tmp_path: Path) -> None:
+    steps = {"name": "steps", "steps": [[1, 0.005], [2, 1e20]]}
+    recipe = recipe_with(network="lenet5_relu", loss="cross_entropy", optimiser={"name": "sgd"}, schedule=steps)
+    told = (
+        rf"diverged at step \d of epoch 2, learning rate 1e\+20: the loss is .*last good state is {tmp_path}/state.pt"
+    )
+    with pytest.raises(DivergedError, match=told) as caught:
+        trained(recipe, digits(40), folder=tmp_path)
+    assert "\n" not in str(caught.value)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert len(saved["history"]) == 1 and all(tensor.isfinite().all() for tensor in saved["net"].values())
+
+
+def test_losses_are_watched() -> None:
+    watch = LossWatch()
+    assert all(watch.trouble(2.0) is None for _ in range(50))
+    assert all(watch.trouble(5.9) is None for _ in range(60))
+    told = [watch.trouble(6.2) for _ in range(50)]
+    assert told[0] is None and "at the beginning it was 2" in str(told[-1])
+    assert LossWatch().trouble(float("nan")) == "the loss is nan"
+    resumed = LossWatch()
+    resumed.load(watch.state())
+    assert resumed.trouble(6.2) == watch.trouble(6.2)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves(sent: signal.Signals, tmp_path: Path) -> None:
+    """A real process; what it saved goes on to the end of one that was left alone."""
+    (tmp_path / "recipe.toml").write_text(SLOW)
+    command = [sys.executable, "-m", "convbench", "train", str(tmp_path / "recipe.toml"), "--out"]
+    process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/metrics.jsonl").exists():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and not (tmp_path / "run/record.json").exists()
+    assert "saved, --resume goes on from there" in errors.splitlines()[-1]
+    subprocess.run([*command, str(tmp_path / "run"), "--resume"], check=True, capture_output=True)
+    subprocess.run([*command, str(tmp_path / "calm")], check=True, capture_output=True)
+    gone_on, calm = (load_file(tmp_path / name / "weights.safetensors") for name in ("run", "calm"))
+    assert gone_on.keys() == calm.keys() and all(torch.equal(gone_on[name], calm[name]) for name in calm)
+
+
+SLOW = """
+description = "long enough to be stopped"
+network = "resnet20"
+data = "digits"
+loss = "cross_entropy"
+epochs = 6
+batch_size = 32
+optimiser = { name = "sgd", lr = 0.05, momentum = 0.9 }
+preprocessing = { size = 16 }
+view = { crop = "pad", pad = 1 }
+"""
+
+
+def test_a_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_with(epochs=3)
+    whole, _ = trained(recipe, digits(30))
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    written = itertools.count()
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: real(file) if next(written) < 3 else full(tmp_path, b""))
+    with pytest.raises(ConvbenchError, match=r"No space left on device; what was there before is kept"):
+        trained(recipe, digits(30), folder=tmp_path)
+    monkeypatch.undo()
+    resumed = build_for(recipe, digits(30), 2)
+    history = fit(resumed, digits(30), recipe, folder=tmp_path, resume=True)
+    assert len(history) == 3 and same_state(resumed, whole)
+
+
+def test_pieces_add_up_to_the_batch() -> None:
+    """Without batch normalisation and dropout, a batch in pieces is the batch."""
+    nets = [trained(recipe_with(network="mlp_300", loss="cross_entropy", pieces=n), digits(20))[0] for n in (1, 4)]
+    for one, other in zip(*(net.state_dict().values() for net in nets), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_average_is_the_running_mean_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_with(network="mlp_300", loss="cross_entropy", average=0.8, epochs=1)
+    seen: list[torch.Tensor] = []
+    real = loop._Training.update
+    monkeypatch.setattr(
+        loop._Training,
+        "update",
+        lambda self, *a: (real(self, *a), seen.append(next(self.net.parameters()).detach().clone())),
+    )
+    net, _ = trained(recipe, digits(30))
+    mean = seen[0]
+    for weight in seen[1:]:
+        mean = 0.8 * mean + 0.2 * weight
+    torch.testing.assert_close(next(net.parameters()).detach(), mean)
+
+
+def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_with(network="mlp_300", loss="mse", clip_norm=0.01, optimiser={"name": "sgd", "lr": 1.0}, epochs=1)
+    before = build_for(recipe, digits(8), 1)
+    after, _ = trained(recipe, digits(8))
+    step = torch.cat([(b - a).flatten() for a, b in zip(before.parameters(), after.parameters(), strict=True)])
+    assert step.norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_bf16_learns_as_fp32_does() -> None:
+    errors = []
+    for precision in ("fp32", "bf16"):
+        recipe = recipe_with(network="mlp_300", loss="cross_entropy", precision=precision, epochs=6)
+        _, history = trained(recipe, open_dataset("digits", "train"), test=open_dataset("digits", "test"))
+        errors.append(history[-1].test_error or 100.0)
+    assert errors[0] < 12 and errors[1] < errors[0] + 1.5
+
+
+def test_precision_is_chosen_by_the_device() -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu) == ("bf16" if has_bf16_products() else "fp32")
+    assert choose_precision("fp32", cpu) == "fp32"
+    with pytest.raises(RequestError, match="nearest is bf16"):
+        choose_precision("fp16", cpu)
+
+
+def test_the_head_alone_learns() -> None:
+    recipe = recipe_with(
+        network="resnet20", loss="cross_entropy", head_only=True, optimiser={"name": "sgd", "lr": 1e-4}
+    )
+    before = build_for(recipe, digits(40), 1).state_dict()
+    net, history = trained(recipe, digits(40))
+    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    assert history[-1].loss < history[0].loss
+
+
+def test_initial_weights_leave_out_another_head(tmp_path: Path) -> None:
+    trunk = build("resnet20", num_classes=7, in_channels=1, image_size=16)
+    save_weights(trunk, tmp_path / "trunk.safetensors", {"network": "resnet20"})
+    recipe = recipe_with(network="resnet20", loss="cross_entropy", initial_weights=str(tmp_path / "trunk.safetensors"))
+    net = build_for(recipe, digits(10), 1)
+    for name, tensor in trunk.state_dict().items():
+        assert torch.equal(net.state_dict()[name], tensor) != name.startswith("fc."), name
+    some = dataclasses.replace(recipe, initial_layers=("conv1",))
+    partly = build_for(some, digits(10), 1).state_dict()
+    assert torch.equal(partly["conv1.conv.weight"], trunk.state_dict()["conv1.conv.weight"])
+    assert not torch.equal(
+        partly["conv2.0.residual.conv1.conv.weight"], trunk.state_dict()["conv2.0.residual.conv1.conv.weight"]
+    )
+    with pytest.raises(RequestError, match="does not fit MLP"):
+        build_for(dataclasses.replace(recipe, network="mlp_300"), digits(10), 1)
+
+
+def test_rates_of_the_papers() -> None:
+    resnet = open_recipe("resnet20-cifar10")
+    assert resnet.epochs == round(64_000 * 128 / 50_000)
+    updates = [0, 31_000, 33_000, 47_000, 49_000, 63_000]
+    assert [resnet.lr(update * 128 / 50_000) for update in updates] == pytest.approx([0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3])
+    shorter = open_recipe("resnet20-cifar10", {"epochs": 15, "optimiser.lr": 0.4})
+    assert [shorter.lr(epoch) for epoch in (7.4, 7.6, 11.3, 14.9)] == pytest.approx([0.4, 0.04, 4e-3, 4e-3])
+    gentle = open_recipe("resnet110-cifar10")
+    assert [gentle.lr(epoch) for epoch in (0.5, 1.5)] == pytest.approx([0.01, 0.1])
+
+
+def test_a_plateau_cuts_the_rate() -> None:
+    recipe = recipe_with(held_out=5, schedule={"name": "plateau", "patience": 2})
+    rate = recipe.optimiser.lr
+    assert [recipe.lr(1, errors) / rate for errors in ((), (5, 4, 3), (5, 5), (5, 5, 6), (5, 5, 6, 4, 4, 4))] == (
+        pytest.approx([1, 1, 1, 0.1, 0.01])
+    )
+    with pytest.raises(RequestError, match="held_out: expected the images"):
+        recipe_with(schedule={"name": "plateau"})
+    with pytest.raises(RequestError, match=r"cuts: expected shares between 0 and 1 that rise, found \(0.7, 0.5\)"):
+        recipe_with(schedule={"name": "cuts", "cuts": [0.7, 0.5]})
+
+
+def test_images_held_out_are_not_learnt_from() -> None:
+    dataset = digits(100)
+    validation, learnt = loop.hold_out(dataset, 30, None)
+    assert validation is not None and (len(validation), len(learnt)) == (30, 70)
+    pixels = {tuple(image.flatten().tolist()) for image in validation.images}
+    assert not pixels & {tuple(image.flatten().tolist()) for image in learnt.images}
+    assert loop.hold_out(dataset, 30, 20)[1].fingerprint != learnt.fingerprint
+    assert loop.hold_out(dataset, 0, None) == (None, dataset)
+    with pytest.raises(RequestError, match="expected 100 at most"):
+        loop.hold_out(dataset, 80, 30)
