@@ -11,7 +11,7 @@ class Description:
     """What is known of a data set before it is opened.
 
     train, test: numbers of images; a split with none does not exist
-    shape: of one image: channels, height, width
+    shape: of one image: channels, height, width; 0 where photographs differ
     classes: their names; empty where they are not listed here
     source: where it was published
     folders: where its files may lie below a data folder

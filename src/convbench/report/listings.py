@@ -31,7 +31,8 @@ def print_data_sets(as_json: bool) -> None:
         return
     table = _table("data set", "train", "test", "shape", "what", right=(1, 2))
     for name, d in DATASETS.items():
-        table.add_row(name, f"{d.train:,}", f"{d.test:,}", "x".join(map(str, d.shape)), d.title)
+        shape = "x".join(map(str, d.shape)) if all(d.shape) else f"{d.shape[0]}, any"
+        table.add_row(name, f"{d.train:,}", f"{d.test:,}", shape, d.title)
     Console().print(table)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from convbench.training.processes import Processes
 
@@ -31,8 +31,7 @@ class AveragedBuffers:
 
     def put(self, pieces: int, processes: Processes) -> None:
         """Leave the mean over all `pieces`, of this process and the others."""
-        flat: list[Tensor] = self.sums
-        processes.sum(*flat)
+        processes.sum(*self.sums)
         for buffer, total in zip(self.buffers, self.sums, strict=True):
             buffer.copy_(total / pieces)
         for count in self.counts:
