@@ -73,6 +73,13 @@ def test_a_signal_saves_and_leaves(sent: signal.Signals, tmp_path: Path) -> None
     assert gone_on.keys() == calm.keys() and all(torch.equal(gone_on[name], calm[name]) for name in calm)
 
 
+def test_without_a_folder_signals_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to save, so Ctrl-C leaves at once."""
+    monkeypatch.setattr(loop._Training, "look", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe_with(), digits(30))
+
+
 SLOW = """
 description = "long enough to be stopped"
 network = "resnet20"

@@ -97,7 +97,7 @@ def fit(
         stack.enter_context(torch.random.fork_rng())
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
-        requests = stack.enter_context(heeding_signals(save_every))
+        requests = stack.enter_context(heeding_signals(save_every)) if folder is not None else None
         training = _Training(net, dataset, recipe, seed, test, folder, requests, watch)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
@@ -116,7 +116,7 @@ class _Training:
         seed: int,
         test: Dataset | None,
         folder: Path | None,
-        requests: Requests,
+        requests: Requests | None,
         watch: Callable[[Metrics], None],
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
@@ -273,14 +273,14 @@ class _Training:
 
     def save_if_due(self) -> None:
         """Save where it is time, or where somebody asked any of the processes to leave."""
-        if self.folder is None or self.step == self.feed.per_epoch:  # at the epoch's end it is saved anyway
+        if self.requests is None or self.step == self.feed.per_epoch:  # at the epoch's end it is saved anyway
             return
         if self.processes.any(self.requests.due(), self.device):
             self.save()
 
     def save(self) -> None:
         """Write the state; InterruptedTrainingError where that was the last thing to do."""
-        if self.folder is None:
+        if self.folder is None or self.requests is None:
             return
         if self.processes.first:
             state = {
