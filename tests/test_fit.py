@@ -7,14 +7,10 @@ import errno
 import itertools
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from convbench.bench.execute import build_for
 from convbench.data import open_dataset
@@ -54,43 +50,11 @@ def test_losses_are_watched() -> None:
     assert resumed.trouble(6.2) == watch.trouble(6.2)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves(sent: signal.Signals, tmp_path: Path) -> None:
-    """A real process; what it saved goes on to the end of one that was left alone."""
-    (tmp_path / "recipe.toml").write_text(SLOW)
-    command = [sys.executable, "-m", "convbench", "train", str(tmp_path / "recipe.toml"), "--out"]
-    process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run/metrics.jsonl").exists():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(sent)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and not (tmp_path / "run/record.json").exists()
-    assert "saved, --resume goes on from there" in errors.splitlines()[-1]
-    subprocess.run([*command, str(tmp_path / "run"), "--resume"], check=True, capture_output=True)
-    subprocess.run([*command, str(tmp_path / "calm")], check=True, capture_output=True)
-    gone_on, calm = (load_file(tmp_path / name / "weights.safetensors") for name in ("run", "calm"))
-    assert gone_on.keys() == calm.keys() and all(torch.equal(gone_on[name], calm[name]) for name in calm)
-
-
 def test_without_a_folder_signals_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to save, so Ctrl-C leaves at once."""
     monkeypatch.setattr(loop._Training, "look", lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         trained(recipe_with(), digits(30))
-
-
-SLOW = """
-description = "long enough to be stopped"
-network = "resnet20"
-data = "digits"
-loss = "cross_entropy"
-epochs = 6
-batch_size = 32
-optimiser = { name = "sgd", lr = 0.05, momentum = 0.9 }
-preprocessing = { size = 16 }
-view = { crop = "pad", pad = 1 }
-"""
 
 
 def test_a_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,7 +296,7 @@ class _Training:
         asked = self.processes.any(self.requests.signal is not None, self.device)
         if asked and len(self.history) < self.recipe.epochs:
             where = f"epoch {len(self.history) + 1}, step {self.step}"
-            raise InterruptedTrainingError(f"asked to leave in {where}: saved, --resume goes on from there")
+            raise InterruptedTrainingError(f"interrupted in {where}: saved, --resume goes on from there")
 
     def restore(self, path: Path) -> None:
         """Stand where the state at `path` was saved, if there is one; the first process reads it for all."""
