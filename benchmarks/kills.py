@@ -2,8 +2,8 @@
 
     python benchmarks/kills.py [--kills 30] [--seed 0]
 
-Real `convbench train` processes get SIGKILL after a random time (every third or so SIGTERM,
-which saves and leaves), and are started again with --resume, until the training is done and was killed often enough.
+Real `convbench train` processes get SIGKILL after a random time (or SIGTERM, which saves and leaves, a third of them),
+and are started again with --resume; one training after the other, until there were enough kills.
 Prints one JSON line; ends with 1 unless weights, scores and curve are the undisturbed ones, bit for bit.
 """
 
@@ -67,14 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--recipe", type=Path)
     asked = parser.parse_args()
     chance, kills = random.Random(asked.seed), {"SIGKILL": 0, "SIGTERM": 0}
     with tempfile.TemporaryDirectory() as scratch:
-        recipe = asked.recipe or Path(scratch, "recipe.toml")
-        if asked.recipe is None:
-            recipe.write_text(RECIPE)
-        calm, out = Path(scratch, "calm"), Path(scratch, "disturbed")
+        recipe, calm = Path(scratch, "recipe.toml"), Path(scratch, "calm")
+        recipe.write_text(RECIPE)
         began = time.monotonic()
         subprocess.run(command(recipe, calm, False), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         alone = time.monotonic() - began

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convbench import processor
 from convbench.data.samples import sample_photographs
 from convbench.errors import ConvbenchError, RequestError
 from convbench.models import build
-from convbench.timing import eager, onnxruntime, openvino
+from convbench.timing import onnxruntime, openvino
 from convbench.timing.conversion import to_openvino
 from convbench.timing.engines import ENGINES, open_engine
 from convbench.timing.fidelity import compare_outputs
@@ -255,7 +256,7 @@ def test_what_cannot_be_run_is_one_line() -> None:
 
 
 def test_an_engine_that_is_not_there_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eager, "_processor_flags", lambda: {"avx2"})
+    monkeypatch.setattr(processor, "processor_flags", lambda: {"avx2"})
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(openvino, "find_spec", lambda name: None)
     monkeypatch.setattr(onnxruntime, "find_spec", lambda name: None if name == "onnxscript" else object())

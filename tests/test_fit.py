@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from convbench import processor
 from convbench.bench.execute import build_for
 from convbench.data import open_dataset
 from convbench.errors import ConvbenchError, RequestError
@@ -19,7 +20,7 @@ from convbench.models import build
 from convbench.training import loop
 from convbench.training.divergence import LossWatch
 from convbench.training.loop import DivergedError, fit
-from convbench.training.precision import choose_precision, has_bf16_products
+from convbench.training.precision import choose_precision
 from convbench.training.recipe import open_recipe
 from convbench.weights import save_weights
 from small_trainings import digits, recipe_with, same_state, trained
@@ -61,12 +62,14 @@ def test_a_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.
     recipe = recipe_with(epochs=3)
     whole, _ = trained(recipe, digits(30))
 
-    def full(path: Path, content: bytes) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    written, real = itertools.count(), os.fsync
 
-    written = itertools.count()
-    real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda file: real(file) if next(written) < 3 else full(tmp_path, b""))
+    def fsync(file: int) -> None:
+        if next(written) >= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(ConvbenchError, match=r"No space left on device; what was there before is kept"):
         trained(recipe, digits(30), folder=tmp_path)
     monkeypatch.undo()
@@ -115,12 +118,25 @@ def test_bf16_learns_as_fp32_does() -> None:
     assert errors[0] < 12 and errors[1] < errors[0] + 1.5
 
 
-def test_precision_is_chosen_by_the_device() -> None:
+def test_precision_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert choose_precision("auto", cpu) == ("bf16" if has_bf16_products() else "fp32")
+    for flags, precision in (({"avx2", "avx512_bf16"}, "bf16"), ({"asimd", "bf16"}, "bf16"), ({"avx512f"}, "fp32")):
+        monkeypatch.setattr(processor, "processor_flags", lambda flags=flags: flags)
+        assert choose_precision("auto", cpu) == precision
     assert choose_precision("fp32", cpu) == "fp32"
     with pytest.raises(RequestError, match="nearest is bf16"):
         choose_precision("fp16", cpu)
+
+
+def test_a_compiled_network_learns_as_another() -> None:
+    """With a strided depthwise convolution, which is torch's own then."""
+    recipe = recipe_with(
+        network="mobilenet_v1_025", loss="cross_entropy", epochs=1, batch_size=20, preprocessing={"size": 32}
+    )
+    losses = [
+        trained(dataclasses.replace(recipe, compile=compiled), digits(40))[1][0].loss for compiled in ("off", "on")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_the_head_alone_learns() -> None:

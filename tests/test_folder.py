@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from torchvision.transforms import v2
 from convbench.data import open_dataset
 from convbench.data.folder import open_photographs
 from convbench.errors import ConvbenchError, RequestError
+from convbench.weights import read_metadata
 
 
 @pytest.fixture
@@ -91,3 +94,17 @@ def test_imagenette_is_torchvisions(real_data: Path) -> None:
     for place in (0, 1000, 3924):
         difference = named.images[place].int() - resize(theirs[place][0].convert("RGB")).int()
         assert difference.abs().max() <= 2 and difference.abs().float().mean() < 0.5
+
+
+def test_a_training_on_photographs_tells_how_whole_ones_are_read(folder: Path) -> None:
+    """The document's command, for a moment; prediction then resizes as the stored squares were resized."""
+    out = folder / "run"
+    changes = ("data=" + str(folder), "network=mobilenet_v1_025", "epochs=1")
+    command = [sys.executable, "-m", "convbench", "train", "imagenette-cpu", "--out", str(out)]
+    for change in changes:
+        command += ["--set", change]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    metadata = read_metadata(out / "weights.safetensors")
+    assert (metadata["preprocessing"]["shorter"], metadata["preprocessing"]["crop"]) == (128, 112)
+    assert metadata["classes"] == ["ant", "bee"]

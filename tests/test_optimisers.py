@@ -16,7 +16,8 @@ from convbench.training.rmsprop import TensorFlowRMSprop
 def test_rmsprop_is_keras() -> None:
     """Keras keeps epsilon under the root as well; its mean of squares begins at 0, and is set to TensorFlow 1's 1."""
     os.environ["KERAS_BACKEND"] = "torch"
-    keras = pytest.importorskip("keras")
+    import keras
+
     torch.manual_seed(0)
     start, gradients = torch.randn(5, 3), torch.randn(8, 5, 3)
     theirs = keras.Variable(start.numpy())

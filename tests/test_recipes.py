@@ -10,6 +10,7 @@ import torch
 
 from convbench.bench.execute import resolve_recipe
 from convbench.bench.suite import Suite, open_suite
+from convbench.counting import Cost, trace
 from convbench.data.catalogue import DATASETS
 from convbench.models import build
 from convbench.schema import packaged
@@ -72,3 +73,23 @@ def test_the_document_names_what_there_is() -> None:
         assert f"`{name}`" in DOCUMENT or name.startswith(("lenet5-", "mlp")), f"{name} is not in docs/training.md"
     assert set(re.findall(r"convbench run (\S+)", DOCUMENT)) <= set(SEEDED)
     assert all(f"`{name}`" in DOCUMENT for name in SEEDED)
+
+
+def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
+    """What the suites' statements say of multiply-adds and parameters."""
+
+    def costs(name: str, run: str) -> Cost:
+        _, suite = open_suite(name)
+        recipe = next(r for one in suite.runs if one.name == run and (r := resolve_recipe(suite, one)))
+        side = recipe.preprocessing.crop or 32
+        with torch.device("meta"):
+            net = build(recipe.network, num_classes=10, image_size=side)
+        return trace(net, (3, side, side))
+
+    mobilenet = costs("mobilenet-multipliers", "resolution-64")
+    assert 27 <= costs("mobilenet-multipliers", "vgg16-64").macs / mobilenet.macs < 28
+    assert mobilenet.macs < costs("mobilenet-multipliers", "googlenet-64").macs
+    resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
+    assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
+    resnet, pyramid = (costs("pyramidnet-vs-resnet", run) for run in ("resnet110", "pyramidnet110"))
+    assert resnet.params == pytest.approx(1.7e6, rel=0.05) and pyramid.params == pytest.approx(1.7e6, rel=0.05)

@@ -25,7 +25,6 @@ class Decision:
     """
 
     says: str
-    claim: str | None
     metric: str
     better: tuple[float, ...]
     worse: tuple[float, ...]
@@ -44,8 +43,8 @@ def decide(suite: Suite, root: Path) -> list[Decision]:
             continue
         difference, low, high = compare(worse, better)
         verdict: Literal["holds", "fails", "undecided"] = "holds" if low > 0 else "fails" if high < 0 else "undecided"
-        about = statement.says, statement.claim, statement.metric
-        decisions.append(Decision(*about, tuple(better), tuple(worse), difference, low, high, verdict))
+        values = tuple(better), tuple(worse)
+        decisions.append(Decision(statement.says, statement.metric, *values, difference, low, high, verdict))
     return decisions
 
 

@@ -124,7 +124,8 @@ def train_network(
         save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(net, input_shape(recipe.preprocessing, train))
     seconds = sum(epoch.seconds for epoch in history)
-    return Trained(TrainedNetwork(net, recipe.preprocessing), recipe.preprocessing, cost.params, cost.macs, seconds)
+    preprocessing = recipe.for_photographs
+    return Trained(TrainedNetwork(net, preprocessing), preprocessing, cost.params, cost.macs, seconds)
 
 
 def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
@@ -227,7 +228,7 @@ def weights_metadata(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     """What travels with the weights."""
     return {
         "network": recipe.network,
-        "preprocessing": asdict(recipe.preprocessing),
+        "preprocessing": asdict(recipe.for_photographs),
         "classes": list(dataset.classes),
         "input_shape": list(input_shape(recipe.preprocessing, dataset)),
         "data": f"{dataset.name}:{dataset.fingerprint}",

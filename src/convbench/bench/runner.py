@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from convbench.bench.decisions import decide, describe_decision
-from convbench.bench.execute import execute, resolve_recipe
+from convbench.bench.execute import execute, open_both, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import NetworkSpec, RunSpec, Suite, open_suite
@@ -101,6 +101,7 @@ def run_suite(
         say(f"[{number}/{len(one_by_one)}] {run.title}")
         outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
         say(describe_outcome(run, outcomes[run.name]))
+    open_both.cache_clear()
     for decision in decide(suite, root):
         say(describe_decision(decision))
     return [outcomes[run.name] for run in wanted]

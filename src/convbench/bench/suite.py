@@ -73,7 +73,6 @@ class Statement:
     says: the sentence, as it is if `better` is
     better, worse: runs
     metric: "top1_error", or "epochs", the passes until the test error is `target` percent or less
-    claim: the claim of the deck that it bears on
     """
 
     says: str
@@ -81,7 +80,6 @@ class Statement:
     worse: str
     metric: Literal["top1_error", "epochs"] = "top1_error"
     target: float | None = None
-    claim: str | None = None
 
     def __post_init__(self) -> None:
         if (self.metric == "epochs") != (self.target is not None):

@@ -83,8 +83,9 @@ def train(
         record = processes.share(record)
         assert record is not None
     net = build_for(chosen, open_both(chosen.data, directory, chosen.stored)[1], seed)
+    open_both.cache_clear()  # what the caller's files hold may change
     load_weights(net, out / "weights.safetensors")
-    return Run(out, record, net, chosen.preprocessing)
+    return Run(out, record, net, chosen.for_photographs)
 
 
 def require_folder(out: Path, *, resume: bool) -> RunFolder:

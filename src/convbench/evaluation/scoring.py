@@ -27,10 +27,11 @@ def score_images(
     """
     shown = progress(title, len(images), "images") if title else nullcontext()
     mode = evaluation_mode(net) if isinstance(net, nn.Module) else nullcontext()
+    device = next(net.parameters()).device if isinstance(net, nn.Module) else torch.device("cpu")
     with mode, torch.inference_mode(), shown as bar:
         scores = []
         for batch in images.split(batch_size(images, preprocessing)):
-            scores.append(net(preprocessing(batch)).float())
+            scores.append(net(preprocessing(batch).to(device)).float().cpu())
             if bar is not None:
                 bar.advance(len(batch))
         return torch.cat(scores)

@@ -9,15 +9,14 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from convbench.errors import ConvbenchError
+from convbench.processor import has_bf16_products
 
 COMPILES = 10_000  # by dynamo, of functions that networks share; it would give up silently after eight
-BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and Arm processors with bf16 products
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def prepare_torch(
 
 def missing_bf16() -> str | None:
     """Why torch would only imitate bf16 products here."""
-    return None if _processor_flags() & BF16_FLAGS else "this processor has no bf16 products"
+    return None if has_bf16_products() else "this processor has no bf16 products"
 
 
 def missing_compiler() -> str | None:
@@ -100,15 +99,6 @@ def missing_cuda(*, bf16: bool = False) -> str | None:
     if bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
         return "this CUDA device has no bf16 products"
     return None
-
-
-def _processor_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    named = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
-    return set(next(named, "").split())
 
 
 def _many_compiled() -> AbstractContextManager[None]:

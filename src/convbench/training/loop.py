@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +76,6 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     save_every: float = SAVE_EVERY,
-    watch: Callable[[Metrics], None] = lambda metrics: None,
 ) -> list[Metrics]:
     """Train `net` on `dataset` as `recipe` says, on the device where it is, with the processes that `torchrun` started.
 
@@ -86,7 +87,6 @@ def fit(
         folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `save_every`
             seconds, and when SIGTERM or SIGINT asks the process to leave
         resume: go on from the state in `folder`, if there is one; the end is the same, bit for bit, as without the stop
-        watch: called after each epoch, in the first process
 
     Returns the metrics, an epoch each.
 
@@ -98,7 +98,7 @@ def fit(
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
         requests = stack.enter_context(heeding_signals(save_every)) if folder is not None else None
-        training = _Training(net, dataset, recipe, seed, test, folder, requests, watch)
+        training = _Training(net, dataset, recipe, seed, test, folder, requests)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
         training.run()
@@ -117,11 +117,10 @@ class _Training:
         test: Dataset | None,
         folder: Path | None,
         requests: Requests | None,
-        watch: Callable[[Metrics], None],
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
         self.validation, dataset = hold_out(dataset, recipe.held_out, recipe.images)
-        self.requests, self.watch = requests, watch
+        self.requests = requests
         self.belongs_to = json.dumps(
             {"recipe": recipe.to_dict(), "seed": seed, "data": dataset.fingerprint}, sort_keys=True
         )
@@ -134,7 +133,8 @@ class _Training:
         self.processes.check(len(dataset), recipe.batch_size, recipe.pieces)
         self.pieces = recipe.pieces if recipe.pieces > 1 else self.processes.count
         self.model = self.processes.wrap(net, recipe.pieces)
-        if recipe.compile == "on" or (recipe.compile == "auto" and self.device.type == "cuda"):
+        self.compiled = recipe.compile == "on" or (recipe.compile == "auto" and self.device.type == "cuda")
+        if self.compiled:
             self.model.compile()
         self.feed, self.n = Feed(dataset, recipe, seed), len(dataset)
         self.loss_of, self.optimiser = make_loss(recipe), make_optimiser(net, recipe)
@@ -161,12 +161,14 @@ class _Training:
                 self.set_mode()
                 if isinstance(self.optimiser, StochasticDiagonalLM) and self.step == 0:
                     sample = self.feed.sample(epoch, self.recipe.optimiser.curvature_samples)
-                    self.optimiser.set_curvature(gauss_newton_diagonal(self.net, *sample, self.loss_of))
+                    images, labels = (part.to(self.device) for part in sample)
+                    self.optimiser.set_curvature(gauss_newton_diagonal(self.net, images, labels, self.loss_of))
                 batches, before = self.feed.batches(epoch, self.step), time.perf_counter()
                 for images, labels in batches:
                     self.waited += time.perf_counter() - before
                     self.update(images, labels, epoch)
-                    self.look(epoch)
+                    if self.device.type == "cpu" or self.step % LOOK_EVERY == 0:
+                        self.look()
                     self.seconds, before = self.seconds + time.perf_counter() - before, time.perf_counter()
                     if bar is not None:
                         bar.advance(len(labels))
@@ -197,7 +199,7 @@ class _Training:
             x, y = (part.to(self.device) for part in parts[piece])
             torch.manual_seed(number(self.seed, "step", epoch, self.step, piece))  # of dropped units
             with processes.without_sum(self.model) if piece != mine[-1] else nullcontext():
-                with self.arithmetic.autocast(), FasterOperators():
+                with self.computing():
                     output = self.model(x.contiguous(memory_format=self.layout))
                     loss = loss_with_auxiliary(self.loss_of, output, y)
                 # The sum over images by the whole batch's size; processes' gradients are averaged when they are joined.
@@ -220,16 +222,23 @@ class _Training:
             self.average.update_parameters(self.net)
         self.step += 1
 
-    def look(self, epoch: int) -> None:
-        """DivergedError where the loss goes wrong, before that could be saved."""
-        if self.device.type != "cpu" and self.step % LOOK_EVERY:
-            return
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Lower precision where the recipe says so, and faster operators, unless torch compiles its own."""
+        with self.arithmetic.autocast(), nullcontext() if self.compiled else FasterOperators():
+            yield
+
+    def look(self) -> None:
+        """DivergedError where the loss of the last step tells of trouble."""
         trouble = self.losses.trouble(float(self.last_loss))
-        if trouble is None:
-            return
+        if trouble is not None:
+            self.stop(trouble)
+
+    def stop(self, trouble: str) -> NoReturn:
+        """DivergedError with the place and the last good state."""
         saved = self.folder is not None and (self.folder / "state.pt").exists()
         raise DivergedError(
-            f"{self.recipe.network} diverged at step {self.step} of epoch {epoch + 1}, learning rate "
+            f"{self.recipe.network} diverged at step {self.step} of epoch {len(self.history) + 1}, learning rate "
             f"{self.optimiser.param_groups[0]['lr']:g}: {trouble}; lower optimiser.lr"
             + (f" (the last good state is {self.folder}/state.pt)" if saved else "")
         )
@@ -253,7 +262,6 @@ class _Training:
         if self.folder is not None and self.processes.first:
             lines = "".join(json.dumps(asdict(one)) + "\n" for one in self.history)
             write_whole(self.folder / "metrics.jsonl", lines.encode())
-            self.watch(metrics)
         self.save()
         return metrics
 
@@ -266,7 +274,7 @@ class _Training:
         """Percent of the images that `net` gets wrong, in the training's own arithmetic; the first process looks."""
         error = None
         if dataset is not None and self.processes.first:
-            with self.arithmetic.autocast(), FasterOperators():
+            with self.computing():
                 answers = score_images(net, dataset.images, self.recipe.preprocessing).argmax(dim=1)
             error = 100 * int((answers != dataset.labels).sum()) / len(dataset)
         return self.processes.share(error)
@@ -282,6 +290,8 @@ class _Training:
         """Write the state; InterruptedTrainingError where that was the last thing to do."""
         if self.folder is None or self.requests is None:
             return
+        if not math.isfinite(self.last_loss):  # on GPUs, steps lie between two looks
+            self.stop("the loss is not finite")
         if self.processes.first:
             state = {
                 "net": self.net.state_dict(),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convbench.errors import RequestError
+from convbench.processor import has_bf16_products
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -24,12 +25,6 @@ def choose_precision(asked: Precision, device: torch.device) -> Literal["fp32", 
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if has_bf16_products() else "fp32"
-
-
-def has_bf16_products() -> bool:
-    """Whether this processor multiplies bf16 itself (AVX512-BF16, AMX, Arm): emulated, it is slower than fp32."""
-    capabilities = torch.backends.cpu.get_cpu_capability(), torch.cpu.get_capabilities()
-    return any(capabilities[1].get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
 class Arithmetic:

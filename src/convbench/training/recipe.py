@@ -6,7 +6,7 @@ import itertools
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -138,6 +138,13 @@ class Recipe:
             raise RequestError(
                 "held_out: expected the images that the schedule 'plateau' goes by, such as 1000, found 0"
             )
+
+    @property
+    def for_photographs(self) -> Preprocessing:
+        """The preprocessing that whole photographs need, for which the stored squares stand in training."""
+        if self.stored is None or self.preprocessing.shorter is not None:
+            return self.preprocessing
+        return replace(self.preprocessing, shorter=self.stored)
 
     def lr(self, progress: float, errors: Sequence[float] = ()) -> float:
         """The learning rate after `progress` epochs (fractions count).

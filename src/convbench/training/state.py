@@ -39,7 +39,7 @@ def load_state(path: Path, belongs_to: str) -> dict[str, Any]:
     Raises ConvbenchError for a file that is not a state, RequestError for the state of another training.
     """
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         found = state.pop("belongs_to")
     except DAMAGED as error:
         raise ConvbenchError(
