@@ -81,6 +81,11 @@ def test_the_fingerprint_changes_with_content_name_and_label(folder: Path) -> No
     assert len({first, renamed, open_photographs(folder, "train").fingerprint}) == 3
 
 
+def test_other_classes_are_not_imagenette(folder: Path) -> None:
+    with pytest.raises(RequestError, match=r"expected imagenette's classes, n01440764, .*, found others"):
+        open_dataset("imagenette", "test", data_dir=folder, stored=16)
+
+
 @pytest.mark.realdata
 def test_imagenette_is_torchvisions(real_data: Path) -> None:
     ours = open_photographs(real_data / "imagenette", "test")

@@ -39,6 +39,10 @@ class Description:
 
 
 DIGITS = tuple("0123456789")
+IMAGENETTE_FOLDERS = (  # WordNet's numbers, in the order of the catalogue's classes
+    *("n01440764", "n02102040", "n02979186", "n03000684", "n03028079"),
+    *("n03394916", "n03417042", "n03425413", "n03445777", "n03888257"),
+)
 
 DATASETS = {
     "digits": Description(

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from convbench.data import idx
-from convbench.data.catalogue import DATASETS
+from convbench.data.catalogue import DATASETS, IMAGENETTE_FOLDERS
 from convbench.data.cifar import read_batches
 from convbench.data.content import locate
 from convbench.data.dataset import Dataset
@@ -154,7 +154,10 @@ def _imagenette(folder: Path | None, roots: list[Path], split: str, stored: int 
             f"imagenette is not on this machine: expected {' or '.join(known.folders)} in one of "
             f"{', '.join(map(str, roots))}, with train and val; get it from {known.source}"
         )
-    return replace(_photographs(folder, split, stored), name="imagenette", classes=known.classes)
+    dataset = _photographs(folder, split, stored)
+    if dataset.classes != IMAGENETTE_FOLDERS:
+        raise RequestError(f"{folder}: expected imagenette's classes, {', '.join(IMAGENETTE_FOLDERS)}, found others")
+    return replace(dataset, name="imagenette", classes=known.classes)
 
 
 def _photographs(folder: Path, split: str, stored: int | None) -> Dataset:
