@@ -54,8 +54,12 @@ def test_losses_are_watched() -> None:
 def test_without_a_folder_signals_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to save, so Ctrl-C leaves at once."""
     monkeypatch.setattr(loop._Training, "look", lambda *_: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe_with(), digits(30))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trained(recipe_with(), digits(30))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_full_disk_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

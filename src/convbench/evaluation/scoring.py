@@ -27,7 +27,8 @@ def score_images(
     """
     shown = progress(title, len(images), "images") if title else nullcontext()
     mode = evaluation_mode(net) if isinstance(net, nn.Module) else nullcontext()
-    device = next(net.parameters()).device if isinstance(net, nn.Module) else torch.device("cpu")
+    parameter = next(net.parameters(), None) if isinstance(net, nn.Module) else None
+    device = torch.device("cpu") if parameter is None else parameter.device
     with mode, torch.inference_mode(), shown as bar:
         scores = []
         for batch in images.split(batch_size(images, preprocessing)):
