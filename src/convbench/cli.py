@@ -189,12 +189,21 @@ def measure(
 @app.command()
 def data(
     name: Annotated[str | None, typer.Argument(help="A data set's name or folder; none lists the known ones.")] = None,
+    path: Annotated[str | None, typer.Argument(help="After the word check: photographs to look at, every one.")] = None,
+    max_bad_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of check: more bad files are an error. Default 0.001.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the data sets, or open one: find or download it, check it, and say what is in it."""
+    """List the data sets; open one and say what is in it; or, by `data check PATH`, decode all its photographs."""
     from convbench.report.listings import describe_data, print_data, print_data_sets
 
+    if name == "check":
+        _check_data(path, max_bad_share, data_dir, as_json)
+        return
+    if path is not None or max_bad_share is not None:
+        raise RequestError(f"data: expected a name or folder alone, or check PATH, found {name} {path or ''}".rstrip())
     if name is None:
         print_data_sets(as_json)
         return
@@ -205,6 +214,19 @@ def data(
         print(json.dumps(described, indent=1))
     else:
         print_data(described)
+
+
+def _check_data(path: str | None, max_bad_share: float | None, data_dir: Path | None, as_json: bool) -> None:
+    from convbench.data import check_data
+    from convbench.data.policy import MAX_BAD_SHARE
+    from convbench.report.data_check import print_check
+
+    if path is None:
+        raise RequestError("data check: expected a folder, a name or a pattern of tar files after it, found nothing")
+    limit = MAX_BAD_SHARE if max_bad_share is None else max_bad_share
+    checked = check_data(path, data_dir=data_dir, max_bad_share=limit)
+    print(json.dumps(checked.to_dict(), indent=1)) if as_json else print_check(checked.to_dict())
+    checked.require_few_bad()
 
 
 @app.command()

@@ -18,6 +18,7 @@ class Description:
     files: split -> (name of file, md5 of its uncompressed content), in the order in which they are read
     torchvision: the name of the class in `torchvision.datasets` that downloads it; empty where it cannot be downloaded
     shorter: see `Dataset`
+    unlisted: how many classes there are where they are not listed
     """
 
     title: str
@@ -31,6 +32,17 @@ class Description:
     files: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     torchvision: str = ""
     shorter: int | None = None
+    unlisted: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes) or self.unlisted
+
+    @property
+    def in_files(self) -> bool:
+        """Whether it is photographs of any size, which stay in their files until they are needed."""
+        return self.shape[1] == 0
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -39,10 +51,6 @@ class Description:
 
 
 DIGITS = tuple("0123456789")
-IMAGENETTE_FOLDERS = (  # WordNet's numbers, in the order of the catalogue's classes
-    *("n01440764", "n02102040", "n02979186", "n03000684", "n03028079"),
-    *("n03394916", "n03417042", "n03425413", "n03445777", "n03888257"),
-)
 
 DATASETS = {
     "digits": Description(
@@ -130,6 +138,18 @@ DATASETS = {
         source="https://www.image-net.org/challenges/LSVRC/2012/",
         folders=("imagenet-val", "."),
         shorter=256,
+        unlisted=1000,
+    ),
+    "imagenet": Description(
+        title="ImageNet, ILSVRC 2012 (Russakovsky et al. 2015), photographs of any size, as given out",
+        train=1_281_167,
+        test=50_000,
+        shape=(3, 0, 0),
+        classes=(),  # see `imagenet_classes`
+        licence="ImageNet's terms of access: research and education, not commercial",
+        source="https://www.image-net.org/challenges/LSVRC/2012/",
+        folders=("imagenet", "ImageNet", "ILSVRC2012", "imagenet-1k"),
+        unlisted=1000,
     ),
     "imagenette": Description(
         title="Imagenette 2, ten easy classes of ImageNet (Howard 2019), photographs of any size",
@@ -143,5 +163,16 @@ DATASETS = {
         licence="Apache 2.0; the photographs are ImageNet's",
         source="https://github.com/fastai/imagenette",
         folders=("imagenette", "imagenette2", "imagenette2-320", "imagenette2-160", "."),
+    ),
+    "stanford-dogs": Description(
+        title="Stanford Dogs, 120 breeds of ImageNet (Khosla et al. 2011), photographs of any size",
+        train=12_000,
+        test=8_580,
+        shape=(3, 0, 0),
+        classes=(),
+        licence="none stated by its authors; the photographs are ImageNet's",
+        source="http://vision.stanford.edu/aditya86/ImageNetDogs/",
+        folders=("stanford-dogs", "StanfordDogs", "stanford_dogs"),
+        unlisted=120,
     ),
 }

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ConvbenchError
+
+
+def cache_folder() -> Path:
+    """Where downloaded data sets are kept: `convbench` in XDG_CACHE_HOME or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convbench"
 
 
 def locate(folder: Path, names: Iterable[str]) -> list[Path] | None:

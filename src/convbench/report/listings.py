@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from convbench.data import Dataset
+    from convbench.data import Dataset, PhotographSet
 
 
 MANY = 20  # classes that fit on one screen
@@ -36,13 +36,13 @@ def print_data_sets(as_json: bool) -> None:
     Console().print(table)
 
 
-def describe_data(splits: Sequence[Dataset]) -> dict[str, Any]:
-    """Plain values for JSON: where the splits lie, their sizes, fingerprints and images a class."""
+def describe_data(splits: Sequence[Dataset | PhotographSet]) -> dict[str, Any]:
+    """Plain values for JSON: where the splits lie, their sizes, fingerprints and images a class; shape None: any."""
     return {
         split.split: {
             "name": split.name,
             "n": len(split),
-            "shape": list(split.images.shape[1:]),
+            "shape": list(split.images.shape[1:]) if hasattr(split, "images") else None,
             "source": split.source,
             "fingerprint": split.fingerprint,
             "per_class": dict(
@@ -56,7 +56,7 @@ def describe_data(splits: Sequence[Dataset]) -> dict[str, Any]:
 def print_data(described: dict[str, Any]) -> None:
     """What `describe_data` says, for people."""
     for name, split in described.items():
-        shape = "x".join(map(str, split["shape"]))
+        shape = "x".join(map(str, split["shape"])) if split["shape"] else "any size"
         print(f"{name}: {split['n']:,} images of {shape}, fingerprint {split['fingerprint']}, from {split['source']}")
     labels = list(next(iter(described.values()))["per_class"])
     table = _table("class", *described, right=range(1, 1 + len(described)))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convbench.data.datasets import cache_folder
+from convbench.data.content import cache_folder
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.timing.clock import time_side_by_side
