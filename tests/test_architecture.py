@@ -40,7 +40,7 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "weights": {"errors", "files", "layers", "models"},
     "counting": FOUNDATION,
     "timing": FOUNDATION | {"counting", "data"},
-    "evaluation": FOUNDATION | {"data"},
+    "evaluation": FOUNDATION | {"activations", "data"},
     "training": FOUNDATION | {"data", "evaluation", "layers"},
     "rivals": FOUNDATION | {"data"},
     "claims": FOUNDATION | {"models", "counting"},

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, recall_score, top_k_accuracy_score
 from torch import Tensor, nn
 
 from convbench.data import Dataset, Preprocessing, open_dataset
+from convbench.data.folder import PhotographSet
 from convbench.errors import RequestError
 from convbench.evaluation import evaluate, result_from_scores, score_images, wilson_interval
 from convbench.evaluation.result import rejection_for
+from convbench.models import build
+from convbench.weights import save_weights
 
 CLASSES = tuple("abcdefg")
 
@@ -216,3 +223,76 @@ def test_crops_of_resized_photographs_are_not_resized_again() -> None:
     asked = Preprocessing(shorter=32, crop=8)
     assert evaluate(Looks(), crops, preprocessing=asked) == evaluate(Looks(), digits)
     assert evaluate(Looks(), digits, preprocessing=asked) != evaluate(Looks(), digits)
+
+
+def test_crops_of_a_bare_network() -> None:
+    """Dense on images of the network's own size: the image and its mirror image."""
+    torch.manual_seed(0)
+    digits = open_dataset("digits", "test")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    with torch.no_grad():
+        views = [net(images / 255).double().softmax(dim=1) for images in (digits.images, digits.images.flip(3))]
+    expected = result_from_scores((views[0] + views[1]) / 2, digits.labels, digits.classes)
+    found = evaluate(net, digits, crops="dense")
+    assert (found.errors, found.confusion, found.interval) == (expected.errors, expected.confusion, expected.interval)
+    assert found.errors != evaluate(net, digits).errors
+
+
+def test_photographs_in_files_are_evaluated_as_those_in_memory(tmp_path: Path) -> None:
+    digits = open_dataset("digits", "test").subset(torch.arange(60))
+    for number, image in enumerate(digits.images):
+        Image.fromarray(image[0].numpy()).save(tmp_path / f"{number:02d}.png")
+    files = tuple(path.name for path in sorted(tmp_path.iterdir()))
+    photographs = PhotographSet("digits", "test", tmp_path, files, digits.labels, digits.classes, "a test")
+    coloured = replace(digits, images=digits.images.expand(-1, 3, -1, -1))
+    torch.manual_seed(0)
+    net, crop = nn.Sequential(nn.Flatten(), nn.Linear(3 * 49, 10)), Preprocessing(shorter=8, crop=7)
+    for crops in ("centre", "ten"):
+        found = [evaluate(net, data, preprocessing=crop, crops=crops).to_dict() for data in (photographs, coloured)]
+        assert found[0]["confusion"] == found[1]["confusion"]
+    with pytest.raises(RequestError, match="digits: expected a preprocessing with a crop or size"):
+        evaluate(net, photographs)
+
+
+def test_other_classifiers_have_no_crops() -> None:
+    class Rival:
+        def scores(self, images: Tensor) -> Tensor:
+            raise AssertionError
+
+    with pytest.raises(RequestError, match="expected a network for crops ten of digits"):
+        evaluate(Rival(), open_dataset("digits", "test"), crops="ten")
+
+
+def convbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "convbench", *arguments], capture_output=True, text=True)
+
+
+def test_the_command_shows_members_classes_and_confusions(tmp_path: Path) -> None:
+    about = {"network": "lenet5_relu", "preprocessing": {"shorter": 32, "crop": 32}, "input_shape": [1, 32, 32]}
+    files = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        files += ["--weights", str(tmp_path / f"{seed}.safetensors")]
+        save_weights(build("lenet5_relu"), Path(files[-1]), {**about, "classes": list("0123456789")})
+    digits = ("lenet5_relu", *files, "--data", "digits")
+    picture = tmp_path / "classes.png"
+    said = convbench("evaluate", *digits, "--per-class", "--gallery", str(picture)).stdout
+    for part in (
+        "% error, 95 % interval",
+        "ensemble, softmax averaged",
+        "easiest classes",
+        "hardest classes",
+        "confused",
+    ):
+        assert part in said, part
+    assert picture.read_bytes()[1:4] == b"PNG"
+    probed = convbench(
+        "evaluate", *digits[:3], "--data", "digits", "--linear-probe", "f6", "--probe", "logistic"
+    ).stdout
+    assert "logistic regression on the 84 features of lenet5_relu's f6" in probed
+    for options, message in (
+        (("--crops", "ten"), "crops ten: expected images larger than the 32 pixels"),
+        (("--linear-probe", "f6"), "--linear-probe expects one --weights"),
+    ):
+        done = convbench("evaluate", *digits, *options)
+        assert done.returncode == 2 and message in done.stderr

@@ -268,26 +268,52 @@ def train(
 
 @app.command()
 def evaluate(
-    network: Annotated[str, typer.Argument(help="A network's name.")],
-    weights: Annotated[Path, typer.Option(help="Ours, torchvision's, timm's, Keras' or TF-slim's.")],
+    network: Annotated[str, typer.Argument(help="A network's name; several with commas, one for each of the weights.")],
+    weights: Annotated[
+        list[Path],
+        typer.Option(help="Ours or another library's, or a run's folder; given again, an ensemble answers."),
+    ],
     data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    crops: Annotated[
+        str, typer.Option(help="Of each image, such as ten, dense-multi-scale, googlenet-144.")
+    ] = "centre",
+    by_class: Annotated[
+        bool, typer.Option("--per-class", help="The easiest and hardest classes, and what is taken for what.")
+    ] = False,
+    gallery: Annotated[Path | None, typer.Option(help="A PNG of the easiest and hardest classes to write.")] = None,
+    layer: Annotated[
+        str | None, typer.Option("--linear-probe", help="Train a linear classifier on this layer instead.")
+    ] = None,
+    probe: Annotated[str, typer.Option(help="The linear classifier: svm or logistic.")] = "svm",
     engine: Engine = "auto",
     precision: Precision = "fp32",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a trained network: error with its interval, class by class, and the rejection for 0.5 % error."""
-    from convbench.bench.evaluate import evaluate_weights
-    from convbench.report.listings import print_result
+    """Evaluate a trained network as the papers do: error with its interval, by crops, class by class, in ensembles."""
+    from convbench.bench.evaluate import evaluate_weights, probe_weights
+    from convbench.report.evaluations import print_evaluation, print_probe
 
+    if layer is not None:
+        if len(weights) > 1 or crops != "centre" or by_class or gallery is not None:
+            raise RequestError(
+                "--linear-probe expects one --weights, and no --crops, --per-class or --gallery beside it"
+            )
+        probed = probe_weights(network, weights[0], data_name, layer, kind=probe, split=split, data_dir=data_dir)
+        print(json.dumps(probed, indent=1)) if as_json else print_probe(probed)
+        return
     result = evaluate_weights(
-        network, weights, data_name, split=split, engine=engine, precision=precision, data_dir=data_dir
+        *(network, weights, data_name),
+        split=split,
+        crops=crops,
+        by_class=by_class,
+        gallery=gallery,
+        engine=engine,
+        precision=precision,
+        data_dir=data_dir,
     )
-    if as_json:
-        print(json.dumps(result, indent=1))
-    else:
-        print_result(network, result)
+    print(json.dumps(result, indent=1)) if as_json else print_evaluation(result, gallery)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convbench.data import DATASETS, Dataset, Preprocessing, imagenet_classes, open_dataset
-from convbench.data.datasets import splits_of
+from convbench.bench.score import calibration_images, open_source, score_source
+from convbench.data import DATASETS, Preprocessing, imagenet_classes
 from convbench.errors import RequestError
 from convbench.evaluation import result_from_scores
-from convbench.evaluation.scoring import batch_size, score_images
+from convbench.evaluation.cropped import Cropped
+from convbench.evaluation.crops import open_crops
+from convbench.evaluation.ensemble import mean_probabilities
+from convbench.evaluation.gallery import gallery as draw_gallery
+from convbench.evaluation.per_class import per_class
+from convbench.evaluation.probe import linear_probe
+from convbench.evaluation.source import Source
+from convbench.files import make_folder, write_whole
 from convbench.models import build, published_input
-from convbench.progress import progress
 from convbench.schema import parse
-from convbench.timing.choice import AUTO, choose
-from convbench.timing.engines import ENGINES
-from convbench.timing.int8 import CALIBRATION, check_int8
+from convbench.timing.choice import AUTO
 from convbench.weights import load_file
 from convbench.weights.files import read_weight_file
 from convbench.weights.matching import match_tensors
 
 MOST_CONFUSED = 100  # classes up to which the table of confusions is part of a result: it grows with their square
+WEIGHTS = "weights.safetensors"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,13 @@ def load_network(network: str, weights: Path) -> Loaded:
 
 def evaluate_weights(
     network: str,
-    weights: Path,
+    weights: Path | Sequence[Path],
     data: str,
     *,
     split: str = "test",
+    crops: str = "centre",
+    by_class: bool = False,
+    gallery: Path | None = None,
     engine: str = AUTO,
     precision: str = "fp32",
     data_dir: Path | None = None,
@@ -96,48 +105,89 @@ def evaluate_weights(
     """The result of `network` with the weights at `weights`, ours or another library's, as plain values.
 
     Args:
-        engine: a name, or "auto": the fastest that answers as eager fp32 does, where there is work enough to choose
+        network: a name, or as many with commas between as there are weights
+        weights: a file, a run's folder, or several of these: an ensemble, whose members' probabilities are averaged
+        crops: a name in `evaluation.crops.CROPS`
+        by_class: whether "classes" says what `evaluation.per_class` finds
+        gallery: a PNG of the easiest and hardest classes to write
+        engine: a name, or "auto": the fastest that answers as eager fp32 does, where there is work enough to choose;
+            eager for dense crops, of which each has a size of its own
         precision: the lowest that "auto" may take; fp32 unless asked otherwise, since an error is to be the network's,
             not the engine's. int8 is calibrated on training images, or on a hundred of the evaluated ones where there
             are none, and its errors are compared with fp32's on all of them.
 
     Raises RequestError where the file is another network's, where the data's classes or images are not what the
-    network was trained for, or an engine is not there; ConvbenchError where an engine answers otherwise than eager, or
-    int8 loses more than a point. The table of confusions is left out for more than 100 classes.
+    network was trained for, or an engine is not there; ConvbenchError where an engine answers otherwise than eager,
+    int8 loses more than a point, or a photograph cannot be read. The table of confusions is left out for more than 100
+    classes.
     """
-    loaded = load_network(network, weights)
-    dataset = open_dataset(data, split, data_dir=data_dir)
-    preprocessing = loaded.preprocessing.for_dataset(dataset)
-    _check_classes(loaded.classes or dataset.classes, dataset, weights)
-    _check_images(loaded.input_shape, preprocessing, dataset)
-    size = batch_size(dataset.images, preprocessing)
-    first, int8 = preprocessing(dataset.images[:size]), "int8" in (precision, engine.rpartition("-")[2])
-    with progress(f"{network}: choosing an engine", len(ENGINES), "engines") as bar:
-        chosen = choose(
-            *(loaded.net, first),
-            engine=engine,
-            precision=precision,
-            calibration=_calibration(data, dataset, loaded.preprocessing, data_dir) if int8 else None,
-            batches=len(dataset) / size,
-            say=bar.note,
-        )
-    scores = score_images(chosen, dataset.images, preprocessing, title=f"{network}, {chosen.engine}")
-    if ENGINES[chosen.engine].precision == "int8":
-        reference = score_images(loaded.net, dataset.images, preprocessing, title=f"{network}, eager")
-        check_int8(reference, scores, dataset.labels, what=f"{network} in int8")
-    result = result_from_scores(scores, dataset.labels, dataset.classes).to_dict()
-    if len(dataset.classes) > MOST_CONFUSED:
+    source, protocol = open_source(data, split, data_dir), open_crops(crops)
+    if gallery:
+        make_folder(gallery.parent)  # before the scores are computed, not after
+    int8 = "int8" in (precision, engine.rpartition("-")[2])
+    members, probabilities, cautions = list[dict[str, Any]](), list[Tensor](), list[str]()
+    for name, file in _members(network, weights):
+        loaded = load_network(name, file)
+        _check_classes(loaded.classes or source.classes, source, file)
+        cropped = Cropped(source, protocol, loaded.preprocessing, loaded.input_shape)
+        images = calibration_images(data, source, loaded.preprocessing, loaded.input_shape, data_dir) if int8 else None
+        scores, used = score_source(name, loaded.net, cropped, images, engine, precision)
+        cautions += [loaded.metadata.get("caution", ""), cropped.caution]
+        probabilities.append(cropped.probabilities(scores))
+        error = 100 * float((scores.argmax(dim=1) != source.labels).double().mean())
+        members.append({"network": name, "weights": str(file), "engine": used, "top1_error": error})
+    if len(members) > 1:
+        scores = mean_probabilities(probabilities)
+    result = result_from_scores(scores, source.labels, source.classes).to_dict()
+    if len(source.classes) > MOST_CONFUSED:
         del result["confusion"]
-    about = {"network": network, "data": dataset.name, "split": split, "engine": chosen.engine}
-    return {**result, **about, "caution": loaded.metadata.get("caution", "")}
+    if by_class or gallery:
+        classes = per_class(scores, source.labels, source.classes)
+        result["classes"] = classes.to_dict()
+        if gallery:
+            write_whole(gallery, draw_gallery(source, scores.argmax(dim=1), classes))
+    return {
+        **result,
+        **{"network": network, "data": source.name, "split": split, "crops": crops, "views": protocol.views},
+        "engine": ", ".join(dict.fromkeys(member["engine"] for member in members)),
+        "members": members if len(members) > 1 else [],
+        "caution": "; ".join(dict.fromkeys(filter(None, cautions))),
+    }
 
 
-def _calibration(data: str, evaluated: Dataset, preprocessing: Preprocessing, data_dir: Path | None) -> Tensor:
-    """A hundred images, from the first to the last, of the training split; of the evaluated one where it has none."""
-    has_more = "train" in splits_of(data)
-    dataset = open_dataset(data, "train", data_dir=data_dir) if has_more else evaluated
-    picked = torch.linspace(0, len(dataset) - 1, min(CALIBRATION, len(dataset))).long()
-    return preprocessing.for_dataset(dataset)(dataset.images[picked])
+def probe_weights(
+    network: str,
+    weights: Path,
+    data: str,
+    layer: str,
+    *,
+    kind: str = "svm",
+    split: str = "test",
+    data_dir: Path | None = None,
+) -> dict[str, Any]:
+    """How well a linear classifier, trained on the features of `layer`, does on `split`; see `linear_probe`.
+
+    The data need not be what the network was trained for. Raises RequestError as `load_network` and `linear_probe` do,
+    and where the data set has no training split.
+    """
+    ((name, file),) = _members(network, weights)
+    loaded = load_network(name, file)
+    train, test = (open_source(data, one, data_dir) for one in ("train", split))
+    probe = linear_probe(loaded.net, train, test, loaded.preprocessing, layer, loaded.input_shape, kind)
+    about = {"network": network, "data": test.name, "split": split, "caution": loaded.metadata.get("caution", "")}
+    return {**probe.to_dict(), **about}
+
+
+def _members(network: str, weights: Path | Sequence[Path]) -> list[tuple[str, Path]]:
+    """Each member's name and file; a folder is a run's."""
+    places = [weights] if isinstance(weights, Path) else list(weights)
+    names = network.split(",")
+    if len(names) not in (1, len(places)):
+        raise RequestError(
+            f"expected one network's name, or one for each of {len(places)} weights, found {len(names)}: {network}"
+        )
+    files = [place / WEIGHTS if place.is_dir() and (place / WEIGHTS).is_file() else place for place in places]
+    return list(zip(names * len(files) if len(names) == 1 else names, files, strict=True))
 
 
 def _presumed_classes(num_classes: int | None, side: int) -> tuple[str, ...]:
@@ -147,15 +197,8 @@ def _presumed_classes(num_classes: int | None, side: int) -> tuple[str, ...]:
     return cifar10.classes if (num_classes, side) == (len(cifar10.classes), cifar10.shape[1]) else ()
 
 
-def _check_classes(classes: tuple[str, ...], dataset: Dataset, weights: Path) -> None:
-    if classes != dataset.classes:
-        found = f"{len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...)"
+def _check_classes(classes: tuple[str, ...], source: Source, weights: Path) -> None:
+    if classes != source.classes:
+        found = f"{len(source.classes)} ({', '.join(source.classes[:3])}, ...)"
         expected = f"{len(classes)} ({', '.join(classes[:3])}, ...)"
-        raise RequestError(f"{weights} was trained on the classes {expected}, {dataset.name} has {found}")
-
-
-def _check_images(input_shape: tuple[int, int, int], preprocessing: Preprocessing, dataset: Dataset) -> None:
-    prepared = tuple(preprocessing(dataset.images[:1]).shape[1:])
-    if prepared != input_shape:
-        expected, found = ("x".join(map(str, shape)) for shape in (input_shape, prepared))
-        raise RequestError(f"the network reads {expected} images, {dataset.name}'s are {found} once prepared")
+        raise RequestError(f"{weights} was trained on the classes {expected}, {source.name} has {found}")

@@ -13,7 +13,9 @@ from convbench.classifier import Scorer
 from convbench.data.dataset import Dataset
 from convbench.data.preprocessing import Preprocessing
 from convbench.errors import RequestError
-from convbench.evaluation.scoring import score_images
+from convbench.evaluation.cropped import Cropped
+from convbench.evaluation.crops import open_crops
+from convbench.evaluation.source import Source
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
@@ -144,22 +146,43 @@ def result_from_scores(scores: Tensor, labels: Tensor, classes: tuple[str, ...],
     )
 
 
-def evaluate(classifier: Scorer | nn.Module, dataset: Dataset, *, preprocessing: Preprocessing | None = None) -> Result:
+def evaluate(
+    classifier: Scorer | nn.Module,
+    dataset: Source,
+    *,
+    preprocessing: Preprocessing | None = None,
+    crops: str = "centre",
+) -> Result:
     """Score every image of `dataset` and say how it went.
 
     Args:
         classifier: a trained network or rival; a bare nn.Module is read with `preprocessing` (default: the pixels
             scaled to [0, 1]; a resizing that the data set's images have had already is not done again)
+        dataset: images in memory, or for a network photographs in files
+        crops: what a network sees of each image, by a name in `evaluation.crops.CROPS`
 
     Raises RequestError where the network cannot read such images.
     """
-    if isinstance(classifier, nn.Module):
-        left = (preprocessing or Preprocessing()).for_dataset(dataset)
-        try:
-            scores = score_images(classifier, dataset.images, left)
-        except RuntimeError as error:
-            shape = "x".join(str(size) for size in dataset.images.shape[1:])
-            raise RequestError(f"the network cannot read {dataset.name}'s {shape} images: {error}") from error
-    else:
-        scores = classifier.scores(dataset.images)
+    if not isinstance(classifier, nn.Module):
+        if not isinstance(dataset, Dataset) or crops != "centre":
+            raise RequestError(f"expected a network for crops {crops} of {dataset.name}, found another classifier")
+        return result_from_scores(classifier.scores(dataset.images), dataset.labels, dataset.classes)
+    preprocessing = preprocessing or Preprocessing()
+    shape = _prepared_shape(dataset, preprocessing)
+    try:
+        scores = Cropped(dataset, open_crops(crops), preprocessing, shape).scores(classifier)
+    except RuntimeError as error:
+        sizes = "x".join(map(str, dataset.images.shape[1:] if isinstance(dataset, Dataset) else shape))
+        raise RequestError(f"the network cannot read {dataset.name}'s {sizes} images: {error}") from error
     return result_from_scores(scores, dataset.labels, dataset.classes)
+
+
+def _prepared_shape(source: Source, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """(channels, height, width) of what the network reads."""
+    if isinstance(source, Dataset):
+        channels, height, width = preprocessing.for_dataset(source)(source.images[:1]).shape[1:]
+        return channels, height, width
+    inside = preprocessing.size or preprocessing.crop
+    if inside is None:
+        raise RequestError(f"{source.name}: expected a preprocessing with a crop or size, as its photographs have any")
+    return 3, inside + 2 * preprocessing.pad, inside + 2 * preprocessing.pad
