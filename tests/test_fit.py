@@ -21,7 +21,6 @@ from convbench.training import loop
 from convbench.training.divergence import LossWatch
 from convbench.training.loop import DivergedError, fit
 from convbench.training.precision import choose_precision
-from convbench.training.recipe import open_recipe
 from convbench.weights import save_weights
 from small_trainings import digits, recipe_with, same_state, trained
 
@@ -169,29 +168,6 @@ def test_initial_weights_leave_out_another_head(tmp_path: Path) -> None:
     )
     with pytest.raises(RequestError, match="does not fit MLP"):
         build_for(dataclasses.replace(recipe, network="mlp_300"), digits(10), 1)
-
-
-def test_rates_of_the_papers() -> None:
-    resnet = open_recipe("resnet20-cifar10")
-    assert resnet.epochs == round(64_000 * 128 / 50_000)
-    updates = [0, 31_000, 33_000, 47_000, 49_000, 63_000]
-    assert [resnet.lr(update * 128 / 50_000) for update in updates] == pytest.approx([0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3])
-    shorter = open_recipe("resnet20-cifar10", {"epochs": 15, "optimiser.lr": 0.4})
-    assert [shorter.lr(epoch) for epoch in (7.4, 7.6, 11.3, 14.9)] == pytest.approx([0.4, 0.04, 4e-3, 4e-3])
-    gentle = open_recipe("resnet110-cifar10")
-    assert [gentle.lr(epoch) for epoch in (0.5, 1.5)] == pytest.approx([0.01, 0.1])
-
-
-def test_a_plateau_cuts_the_rate() -> None:
-    recipe = recipe_with(held_out=5, schedule={"name": "plateau", "patience": 2})
-    rate = recipe.optimiser.lr
-    assert [recipe.lr(1, errors) / rate for errors in ((), (5, 4, 3), (5, 5), (5, 5, 6), (5, 5, 6, 4, 4, 4))] == (
-        pytest.approx([1, 1, 1, 0.1, 0.01])
-    )
-    with pytest.raises(RequestError, match="held_out: expected the images"):
-        recipe_with(schedule={"name": "plateau"})
-    with pytest.raises(RequestError, match=r"cuts: expected shares between 0 and 1 that rise, found \(0.7, 0.5\)"):
-        recipe_with(schedule={"name": "cuts", "cuts": [0.7, 0.5]})
 
 
 def test_images_held_out_are_not_learnt_from() -> None:

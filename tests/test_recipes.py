@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from convbench.bench.execute import resolve_recipe
 from convbench.bench.suite import Suite, open_suite
 from convbench.counting import Cost, trace
 from convbench.data.catalogue import DATASETS
-from convbench.models import build
+from convbench.models import build, published_input
 from convbench.schema import packaged
-from convbench.training.recipe import Recipe, open_recipe
+from convbench.training.recipe import Recipe, open_recipe, parse_recipe
 
-DOCUMENT = (Path(__file__).parents[1] / "docs/training.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
+CLASSES = {"imagenet": 1000}  # else 10
+PHOTOGRAPH = (3, 270, 360)  # of ImageNet, for one
+PAPERS = [name for name in packaged("recipes") if name.endswith("-imagenet")]
 SEEDED = (
     "resnet-depth",
     "alexnet-ablation",
@@ -29,23 +33,66 @@ SEEDED = (
 
 def answers(recipe: Recipe) -> torch.Size:
     """The shape of what the recipe's network says to two of its images, on meta."""
-    channels, *sides = DATASETS[recipe.data].shape
-    stored = recipe.stored or sides[0]
+    shape = PHOTOGRAPH if recipe.data == "imagenet" else DATASETS[recipe.data].shape
+    if recipe.stored:
+        shape = (shape[0], recipe.stored, recipe.stored)
+    prepared = recipe.preprocessing(torch.zeros(2, *shape, dtype=torch.uint8))
     size = recipe.view.size if recipe.view and recipe.view.size else None
-    images = torch.zeros(2, channels, stored, stored, dtype=torch.uint8)
-    prepared = recipe.preprocessing(images)
     assert size in (None, prepared.shape[2]), "training and evaluation see images of one size"
+    fitted = {"num_classes": CLASSES.get(recipe.data, 10), "in_channels": shape[0], "image_size": prepared.shape[2]}
     with torch.device("meta"):
-        net = build(
-            recipe.network, num_classes=10, in_channels=channels, image_size=prepared.shape[2], **recipe.arguments
-        ).eval()
-    shape: torch.Size = net(prepared.to("meta")).shape
-    return shape
+        net = build(recipe.network, **fitted, **recipe.arguments).eval()
+    said: torch.Size = net(prepared.to("meta")).shape
+    return said
 
 
 @pytest.mark.parametrize("name", packaged("recipes"))
 def test_a_packaged_recipe_builds_its_network(name: str) -> None:
-    assert answers(open_recipe(name)) == (2, 10)
+    recipe = open_recipe(name)
+    assert answers(recipe) == (2, CLASSES.get(recipe.data, 10))
+
+
+def test_each_paper_has_its_recipe_and_one_for_processors() -> None:
+    assert len(PAPERS) == 13
+    for name in PAPERS:
+        paper = open_recipe(name)
+        assert paper.preprocessing.crop == published_input(paper.network)[1], "images of the published size"
+        if paper.network == "vgg11":  # column A, where the others begin
+            continue
+        small = open_recipe(name.replace("-imagenet", "-imagenette"))
+        assert (small.network, small.loss) == (paper.network, paper.loss)
+        assert small.stored == small.preprocessing.shorter and small.view is not None
+        assert small.view.shorter == (small.stored, small.stored), "windows of what is stored"
+        assert small.optimiser.decay_depthwise == paper.optimiser.decay_depthwise
+        assert small.filter_radius == paper.filter_radius and small.clip_norm == paper.clip_norm
+
+
+def test_deeper_vggs_begin_as_column_a() -> None:
+    """Four convolutions and the fully connected layers (Simonyan & Zisserman 2015, section 3.1)."""
+    begun = open_recipe("vgg16-imagenet").initial_layers
+    with torch.device("meta"):
+        column_a, column_d = (build(name).state_dict() for name in ("vgg11", "vgg16"))
+    taken = [name for name in column_a if name.startswith(begun)]
+    assert len(taken) == 2 * (4 + 3)  # weights and biases
+    assert all(column_a[name].shape == column_d[name].shape for name in taken)
+
+
+def test_batches_of_the_papers() -> None:
+    """Passes, as the papers print updates: updates * batch / images."""
+    for name, updates, images in (
+        ("vgg16-imagenet", 370_000, 1_281_167),
+        ("resnet50-imagenet", 600_000, 1_281_167),
+        ("bn-inception-imagenet", 6_000_000, 1_281_167),
+        ("resnet20-cifar10", 64_000, 50_000),
+    ):
+        recipe = open_recipe(name)
+        assert recipe.epochs == round(updates * recipe.batch_size / images), name
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_recipe_survives_its_record(name: str) -> None:
+    recipe = open_recipe(name)
+    assert parse_recipe(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 @pytest.mark.parametrize("name", SEEDED)
@@ -65,14 +112,15 @@ def settled_alike(suite: Suite) -> bool:
     return all(a and b and (a.epochs, a.images, a.batch_size) == (b.epochs, b.images, b.batch_size) for a, b in pairs)
 
 
-def test_the_document_names_what_there_is() -> None:
-    for recipe in {*re.findall(r"convbench train (\S+)", DOCUMENT), *re.findall(r"^\| `([^|]+)` \|", DOCUMENT, re.M)}:
+def test_the_documents_name_what_there_is() -> None:
+    text = (DOCS / "training.md").read_text() + (DOCS / "recipes.md").read_text()
+    for recipe in {*re.findall(r"convbench train (\S+)", text), *re.findall(r"^\| `([^|]+)` \|", text, re.M)}:
         for name in recipe.split("`, `"):
             open_recipe(name)
     for name in packaged("recipes"):
-        assert f"`{name}`" in DOCUMENT or name.startswith(("lenet5-", "mlp")), f"{name} is not in docs/training.md"
-    assert set(re.findall(r"convbench run (\S+)", DOCUMENT)) <= set(SEEDED)
-    assert all(f"`{name}`" in DOCUMENT for name in SEEDED)
+        assert f"`{name}`" in text or name.startswith(("lenet5-", "mlp")), f"{name} is in neither document"
+    assert set(re.findall(r"convbench run (\S+)", text)) <= set(SEEDED)
+    assert all(f"`{name}`" in text for name in SEEDED)
 
 
 def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:

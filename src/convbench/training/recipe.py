@@ -56,8 +56,8 @@ class Schedule:
 
     name: "constant"; "one_cycle" (up linearly over the share `warmup` of all steps, then linearly down to 0); "cuts"
         (times `factor` at each of the shares `cuts`); "exponential" (times `factor` every `every` epochs); "plateau"
-        (times `factor` when for `patience` epochs the error on the images held out has not fallen); or "steps"
-        (`steps` lists [epochs, learning rate] in turn)
+        (times `factor` when for `patience` epochs the error on the images held out has not fallen, `most` times at
+        most); or "steps" (`steps` lists [epochs, learning rate] in turn)
     gentle: [epochs, factor]: so long the rate is that many times the schedule's, before it begins as it should
     """
 
@@ -65,8 +65,9 @@ class Schedule:
     warmup: float = Field(default=0.3, gt=0, lt=1)
     factor: float = Field(default=0.1, gt=0, lt=1)
     cuts: tuple[float, ...] = ()
-    every: int = Field(default=2, ge=1)
+    every: float = Field(default=2, gt=0)
     patience: int = Field(default=5, ge=1)
+    most: int = Field(default=3, ge=1)
     steps: tuple[tuple[int, float], ...] = ()
     gentle: tuple[float, float] = (0.0, 1.0)
 
@@ -163,9 +164,9 @@ class Recipe:
             case "cuts":
                 return lr * schedule.factor ** sum(share >= cut for cut in schedule.cuts)
             case "exponential":
-                return lr * schedule.factor ** (int(progress) // schedule.every)
+                return lr * schedule.factor ** int(progress // schedule.every)
             case "plateau":
-                return lr * schedule.factor ** stalls(errors, schedule.patience)
+                return lr * schedule.factor ** min(stalls(errors, schedule.patience), schedule.most)
             case "constant":
                 return lr
 
