@@ -22,6 +22,8 @@ from convbench.data.preprocessing import Preprocessing
 from convbench.data.views import View, Window
 from convbench.errors import ConvbenchError, RequestError
 
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")  # torchvision's
+
 LEVELS = 1.0  # mean absolute difference of 255 that photographs may have on average
 WORST = 3.0  # and a single one
 
