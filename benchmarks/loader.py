@@ -24,6 +24,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -137,7 +138,7 @@ def main() -> None:
         "interval": {name: rounded(median_interval(values)) for name, values in ratios.items()},
         "threads": 1,
         "machine": describe_machine(),
-        "versions": describe_versions(),
+        "versions": describe_versions() | {name: version(name) for name in ("torchvision", "pillow", "simplejpeg")},
     }
     print(json.dumps(result))
 
