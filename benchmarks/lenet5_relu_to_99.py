@@ -26,7 +26,8 @@ from torchvision.transforms import v2
 
 from convbench import build, evaluate, open_dataset, open_recipe
 from convbench.bench.execute import build_for
-from convbench.bench.store import describe_machine, describe_versions
+from convbench.bench.store import describe_versions
+from convbench.timing.machine import describe_machine
 from convbench.training.loop import fit
 
 TARGET_ERROR = 1.0  # percent

@@ -28,8 +28,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convbench.bench.store import describe_machine, describe_versions
+from convbench.bench.store import describe_versions
 from convbench.models import build, published_input
+from convbench.timing.machine import describe_machine
 from convbench.weights import load_weights
 
 PEERS: dict[str, tuple[str | None, str | None]] = {  # ours -> torchvision's name, timm's name

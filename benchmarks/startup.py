@@ -15,7 +15,8 @@ import subprocess
 import sys
 import time
 
-from convbench.bench.store import describe_machine, describe_versions
+from convbench.bench.store import describe_versions
+from convbench.timing.machine import describe_machine
 
 COMMANDS = {
     "convbench --help": [sys.executable, "-m", "convbench", "--help"],

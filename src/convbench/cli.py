@@ -237,6 +237,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/train/RECIPE-seed-S.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
     save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states within an epoch.")] = 120,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read photographs in files; default by the machine.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -255,6 +258,7 @@ def train(
         resume=resume,
         data_dir=data_dir,
         save_every=save_every,
+        workers=workers,
         command=_command(),
     )
     if int(os.environ.get("RANK", "0")) > 0:

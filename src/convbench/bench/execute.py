@@ -20,8 +20,10 @@ from convbench.bench.suite import RunSpec, Suite, read_claim
 from convbench.classifier import Scorer
 from convbench.counting import trace
 from convbench.data import Dataset, Preprocessing, open_dataset
+from convbench.data.datasets import is_photographs, open_photographs
 from convbench.errors import RequestError, unknown
 from convbench.evaluation import result_from_scores
+from convbench.evaluation.source import Source, prepared_shape
 from convbench.files import write_whole
 from convbench.models import build
 from convbench.schema import parse
@@ -39,9 +41,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training left: something that scores, its cost, and how long it took."""
+    """What training left: something that scores, its cost, and how long it took.
 
-    scorer: Scorer
+    scores: (n, classes), float32, of a data set's images
+    """
+
+    scores: Callable[[Source], Tensor]
     preprocessing: Preprocessing
     params: int
     macs: int
@@ -59,6 +64,7 @@ def execute(
     data_dir: Path | None,
     command: str,
     save_every: float = SAVE_EVERY,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Do `run` in `folder`, going on from where it was stopped, and return the record, which is also written there.
 
@@ -76,30 +82,39 @@ def execute(
         "seconds": {"train": None, "evaluate": None},
     }
     with recording(record, folder):
-        if run.boosted:
-            assert recipe is not None
-            trained = train_boosted(recipe, train, test, folder.path, seed)
+        if recipe is not None and not run.boosted:
+            trained = train_network(recipe, train, test, folder.path, seed, save_every, workers)
+        elif not (isinstance(train, Dataset) and isinstance(test, Dataset)):
+            raise RequestError(f"{run.name}: expected images in memory, found photographs in files; set `stored`")
         elif recipe is not None:
-            trained = train_network(recipe, train, test, folder.path, seed, save_every)
+            trained = train_boosted(recipe, train, test, folder.path, seed)
         else:
             trained = train_rival(suite, run, train, folder.path, seed)
         began = time.perf_counter()
-        scores = trained.scorer.scores(test.images)
+        scores = trained.scores(test)
         record["seconds"] = {"train": trained.seconds, "evaluate": time.perf_counter() - began}
         record["preprocessing"] = asdict(trained.preprocessing)
         record["cost"] = {"params": trained.params, "macs": trained.macs}
         result = result_from_scores(scores, test.labels, test.classes)
         record["result"] = result.to_dict()
         write_whole(folder.path / "scores.safetensors", save({"scores": scores}))
-        write_whole(folder.path / "worst.png", contact_sheet(test.images[[m.index for m in result.worst]]))
+        worst = test.subset(torch.tensor([mistake.index for mistake in result.worst], dtype=torch.int64))
+        write_whole(folder.path / "worst.png", contact_sheet(worst))
     for state in folder.path.rglob("state.pt"):
         state.unlink()  # of no use after the end, and larger than all the rest
     return record
 
 
 @lru_cache(maxsize=1)
-def open_both(data: str, data_dir: Path | None, stored: int | None) -> tuple[Dataset, Dataset]:
-    """(train, test), kept for the next run: reading thousands of photographs takes longer than a short run."""
+def open_both(data: str, data_dir: Path | None, stored: int | None) -> tuple[Source, Source]:
+    """(train, test), kept for the next run: reading thousands of photographs takes longer than a short run.
+
+    Photographs stay in their files unless `stored` says with how many pixels a side they are kept in memory. Bad ones
+    among those for testing are left out before anything is trained.
+    """
+    if stored is None and is_photographs(data):
+        photographs, judged = (open_photographs(data, split, data_dir=data_dir) for split in ("train", "test"))
+        return photographs, judged.readable()
     train, test = (open_dataset(data, split, data_dir=data_dir, stored=stored) for split in ("train", "test"))
     return train, test
 
@@ -115,17 +130,26 @@ def resolve_recipe(suite: Suite, run: RunSpec) -> Recipe | None:
 
 
 def train_network(
-    recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int, save_every: float = SAVE_EVERY
+    recipe: Recipe,
+    train: Source,
+    test: Source,
+    folder: Path,
+    seed: int,
+    save_every: float = SAVE_EVERY,
+    workers: int | None = None,
 ) -> Trained:
     """Build and train the recipe's network, with all processes; its weights are in `folder` afterwards."""
     net = build_for(recipe, train, seed).to(choose_device())
-    history = fit(net, train, recipe, seed=seed, test=test, folder=folder, resume=True, save_every=save_every)
+    history = fit(
+        net, train, recipe, seed=seed, test=test, folder=folder, resume=True, save_every=save_every, workers=workers
+    )
     if Processes().first:
         save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
-    cost = trace(net, input_shape(recipe.preprocessing, train))
+    cost = trace(net, prepared_shape(train, recipe.preprocessing))
     seconds = sum(epoch.seconds for epoch in history)
     preprocessing = recipe.for_photographs
-    return Trained(TrainedNetwork(net, preprocessing), preprocessing, cost.params, cost.macs, seconds)
+    network = TrainedNetwork(net, preprocessing)
+    return Trained(network.scores_of, preprocessing, cost.params, cost.macs, seconds)
 
 
 def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:
@@ -134,9 +158,10 @@ def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, s
     history = fit_boosted(nets, train, recipe, seed=seed, test=test, folder=folder, resume=True)
     for number, net in enumerate(nets, start=1):
         save_weights(net, folder / f"net{number}" / "weights.safetensors", weights_metadata(recipe, train))
-    cost = trace(nets[0], input_shape(recipe.preprocessing, train))
+    cost = trace(nets[0], prepared_shape(train, recipe.preprocessing))
     seconds = sum(epoch.seconds for epoch in history)
-    return Trained(Ensemble(nets, recipe.preprocessing), recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds)
+    scores = scores_in_memory(Ensemble(nets, recipe.preprocessing))
+    return Trained(scores, recipe.preprocessing, 3 * cost.params, 3 * cost.macs, seconds)
 
 
 def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: int) -> Trained:
@@ -152,7 +177,18 @@ def train_rival(suite: Suite, run: RunSpec, train: Dataset, folder: Path, seed: 
     began = time.perf_counter()
     rival.fit(train)
     seconds = time.perf_counter() - began
-    return Trained(rival, rival.preprocessing, rival.params + extra[0], rival.macs + extra[1], seconds)
+    scores = scores_in_memory(rival)
+    return Trained(scores, rival.preprocessing, rival.params + extra[0], rival.macs + extra[1], seconds)
+
+
+def scores_in_memory(scorer: Scorer) -> Callable[[Source], Tensor]:
+    """What `scorer` says of images in memory."""
+
+    def scores(source: Source) -> Tensor:
+        assert isinstance(source, Dataset)
+        return scorer.scores(source.images)
+
+    return scores
 
 
 def features_of(
@@ -171,7 +207,7 @@ def features_of(
         raise unknown(f"layer of {recipe.network}", run.features.layer, layers)
     assert isinstance(net, nn.Sequential)
     trunk = nn.Sequential(*list(net)[: layers.index(run.features.layer) + 1]).eval()
-    cost = trace(trunk, input_shape(recipe.preprocessing, train))
+    cost = trace(trunk, prepared_shape(train, recipe.preprocessing))
     return trunk, recipe.preprocessing, (cost.params, cost.macs)
 
 
@@ -180,9 +216,9 @@ def choose_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def build_for(recipe: Recipe, dataset: Dataset, seed: int) -> nn.Module:
+def build_for(recipe: Recipe, dataset: Source, seed: int) -> nn.Module:
     """The recipe's network for the data's classes, channels and (preprocessed) size; the caller's RNG is left alone."""
-    channels, height, width = input_shape(recipe.preprocessing, dataset)
+    channels, height, width = prepared_shape(dataset, recipe.preprocessing)
     if height != width:
         raise RequestError(f"{recipe.network} reads square images, found {height}x{width}: set preprocessing.size")
     with torch.random.fork_rng():
@@ -218,24 +254,18 @@ def begin_from(net: nn.Module, recipe: Recipe) -> None:
     net.load_state_dict(fitting, strict=False)
 
 
-def input_shape(preprocessing: Preprocessing, dataset: Dataset) -> tuple[int, int, int]:
-    """(channels, height, width) of what a network reads."""
-    channels, height, width = preprocessing(dataset.images[:1]).shape[1:]
-    return channels, height, width
-
-
-def weights_metadata(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+def weights_metadata(recipe: Recipe, dataset: Source) -> dict[str, Any]:
     """What travels with the weights."""
     return {
         "network": recipe.network,
         "preprocessing": asdict(recipe.for_photographs),
         "classes": list(dataset.classes),
-        "input_shape": list(input_shape(recipe.preprocessing, dataset)),
+        "input_shape": list(prepared_shape(dataset, recipe.preprocessing)),
         "data": f"{dataset.name}:{dataset.fingerprint}",
     }
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
+def describe(dataset: Source) -> dict[str, Any]:
     """What a record says of a data set."""
     return {
         "name": dataset.name,

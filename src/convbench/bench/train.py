@@ -43,6 +43,7 @@ def train(
     resume: bool = False,
     data_dir: str | Path | None = None,
     save_every: float = SAVE_EVERY,
+    workers: int | None = None,
     command: str = "convbench.train",
 ) -> Run:
     """Train and evaluate the network of `recipe` on the recipe's data, in the folder `out`.
@@ -56,6 +57,7 @@ def train(
         settings: keys of a named recipe that differ, such as {"epochs": 5, "optimiser.lr": 0.01}
         resume: go on with the training that was interrupted in `out`; the end is the same as without the stop
         save_every: seconds between saved states; one is also written after each epoch and on SIGTERM or SIGINT
+        workers: processes that read photographs in files, for each that computes; default by the machine
 
     Raises RequestError where `out` already holds a training and `resume` is not set, or the other way round.
     """
@@ -77,9 +79,10 @@ def train(
                     data_dir=directory,
                     command=command,
                     save_every=save_every,
+                    workers=workers,
                 )
         else:
-            train_network(chosen, *open_both(chosen.data, directory, chosen.stored), out, seed, save_every)
+            train_network(chosen, *open_both(chosen.data, directory, chosen.stored), out, seed, save_every, workers)
         record = processes.share(record)
         assert record is not None
     net = build_for(chosen, open_both(chosen.data, directory, chosen.stored)[1], seed)

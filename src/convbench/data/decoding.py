@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from convbench.data.photographs import opened, read_photograph
 from convbench.data.policy import ORIENTATION
-from convbench.data.preprocessing import _resized
+from convbench.data.preprocessing import resized
 from convbench.data.views import Window
 
 START, END = b"\xff\xd8", b"\xff\xd9"  # of a JPEG
@@ -84,7 +84,7 @@ def decode_shorter(content: bytes, shorter: int) -> Tensor:
         height, width = frame.height, frame.width
         reduction = _reduction(min(height, width), shorter)
         pixels, reduction = _decode(content, frame, height, reduction, repeat_colours=False)
-    return _resample(pixels, Window(0, 0, height, width, False), reduction, *_resized(shorter, height, width))
+    return _resample(pixels, Window(0, 0, height, width, False), reduction, *resized(shorter, height, width))
 
 
 def _plain_frame(content: bytes) -> Frame | None:

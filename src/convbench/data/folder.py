@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from convbench.data.dataset import Dataset
+from convbench.data.decoding import decode_shorter
 from convbench.data.manifest import fingerprint
 from convbench.data.photographs import read_photograph
 from convbench.data.policy import MAX_BAD_SHARE, BadFile, bad_file, require_content, require_few
@@ -80,6 +81,28 @@ class PhotographSet:
                 return bytes(tar.read(length))
         except OSError as error:
             raise ConvbenchError(f"{path}: expected a readable file, found {error.strerror}") from error
+
+    def readable(self, max_bad_share: float = MAX_BAD_SHARE) -> PhotographSet:
+        """Those that can be decoded; ConvbenchError, which lists the others, where more than `max_bad_share` cannot."""
+        kept, bad = list[int](), list[BadFile]()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(self._trouble, range(len(self)))
+            for place, one in enumerate(track(found, f"looking at {self.name}, {self.split}", len(self), "images")):
+                if one is None:
+                    kept.append(place)
+                else:
+                    bad.append(one)
+        require_few(bad, len(self), self.root, max_bad_share)
+        if not bad:
+            return self
+        return replace(self.subset(torch.tensor(kept)), source=f"{self.source}, without {len(bad)} bad files")
+
+    def _trouble(self, place: int) -> BadFile | None:
+        try:
+            decode_shorter(self.open(place), 1)
+        except ConvbenchError as error:
+            return bad_file(str(self.root / self.files[place]), error)
+        return None
 
     def in_memory(self, side: int, max_bad_share: float = MAX_BAD_SHARE) -> Dataset:
         """The photographs with `side` pixels on the shorter side, cut to the central square, as AlexNet's were to 256.

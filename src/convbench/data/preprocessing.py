@@ -99,7 +99,7 @@ class Preprocessing:
         if self.deslant:
             x = deslant(x)
         if self.shorter is not None:
-            x = _resample(x, *_resized(self.shorter, *x.shape[2:]))
+            x = _resample(x, *resized(self.shorter, *x.shape[2:]))
         if self.crop is not None:
             x = _central(x, self.crop)
         if self.size is not None:
@@ -133,7 +133,7 @@ def _resample(x: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
-def _resized(shorter: int, height: int, width: int) -> tuple[int, int]:
+def resized(shorter: int, height: int, width: int) -> tuple[int, int]:
     """The (height, width) that a photograph gets; the longer side is cut to whole pixels, as torchvision does."""
     if max(height, width) > LONGEST * min(height, width):
         raise RequestError(
@@ -161,7 +161,7 @@ def _central(x: Tensor, crop: int) -> Tensor:
 
 def _by_channel(name: str, values: Sequence[float], x: Tensor) -> Tensor:
     _check_channels(f"{name} of {len(values)}", len(values), x)
-    return torch.tensor(values, dtype=x.dtype)[:, None, None]
+    return torch.tensor(values, dtype=x.dtype, device=x.device)[:, None, None]
 
 
 def _check_channels(what: str, expected: int, x: Tensor) -> None:

@@ -121,7 +121,7 @@ class View:
 
 def shift_colours(images: Tensor, strength: Tensor) -> Tensor:
     """AlexNet's: float32 RGB images (n, 3, h, w) in [0, 1], by (n, 3) numbers of deviation 0.1, one a component."""
-    deviations, components = (torch.tensor(one) for one in LIGHTING)
+    deviations, components = (torch.tensor(one, device=images.device) for one in LIGHTING)
     return images + ((strength * deviations) @ components.T)[:, :, None, None]
 
 

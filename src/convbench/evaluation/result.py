@@ -15,7 +15,7 @@ from convbench.data.preprocessing import Preprocessing
 from convbench.errors import RequestError
 from convbench.evaluation.cropped import Cropped
 from convbench.evaluation.crops import open_crops
-from convbench.evaluation.source import Source
+from convbench.evaluation.source import Source, prepared_shape
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
@@ -168,21 +168,10 @@ def evaluate(
             raise RequestError(f"expected a network for crops {crops} of {dataset.name}, found another classifier")
         return result_from_scores(classifier.scores(dataset.images), dataset.labels, dataset.classes)
     preprocessing = preprocessing or Preprocessing()
-    shape = _prepared_shape(dataset, preprocessing)
+    shape = prepared_shape(dataset, preprocessing)
     try:
         scores = Cropped(dataset, open_crops(crops), preprocessing, shape).scores(classifier)
     except RuntimeError as error:
         sizes = "x".join(map(str, dataset.images.shape[1:] if isinstance(dataset, Dataset) else shape))
         raise RequestError(f"the network cannot read {dataset.name}'s {sizes} images: {error}") from error
     return result_from_scores(scores, dataset.labels, dataset.classes)
-
-
-def _prepared_shape(source: Source, preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """(channels, height, width) of what the network reads."""
-    if isinstance(source, Dataset):
-        channels, height, width = preprocessing.for_dataset(source)(source.images[:1]).shape[1:]
-        return channels, height, width
-    inside = preprocessing.size or preprocessing.crop
-    if inside is None:
-        raise RequestError(f"{source.name}: expected a preprocessing with a crop or size, as its photographs have any")
-    return 3, inside + 2 * preprocessing.pad, inside + 2 * preprocessing.pad

@@ -56,6 +56,20 @@ def preprocessing_for(source: Source, preprocessing: Preprocessing, side: int) -
     return replace(preprocessing, shorter=round(MARGIN * inside) if preprocessing.crop else inside, crop=inside)
 
 
+def prepared_shape(source: Source, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """(channels, height, width) of what a network reads; RequestError where photographs may get any size."""
+    if isinstance(source, Dataset):
+        channels, height, width = preprocessing.for_dataset(source)(source.images[:1]).shape[1:]
+        return channels, height, width
+    inside = preprocessing.size or preprocessing.crop
+    if inside is None:
+        raise RequestError(
+            f"{source.name}: expected preprocessing.crop or size, as its photographs have any, found neither"
+        )
+    side = inside + 2 * preprocessing.pad
+    return 3, side, side
+
+
 def prepared(source: Source, preprocessing: Preprocessing, input_shape: tuple[int, int, int]) -> Iterator[Tensor]:
     """All images in batches, (b, *input_shape) float32, by what `preprocessing_for` says.
 

@@ -1,28 +1,104 @@
-"""The batches of a training, prepared for the network: which images, in which order, seen in which way."""
+"""The batches of a training: which images, in which order, seen in which way.
+
+What a batch holds depends on the seed, the epoch and the step alone.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from convbench.data.dataset import Dataset
+from convbench.data.folder import PhotographSet
+from convbench.data.loading import Reading, Seen, default_workers, read_ahead, shuffled
+from convbench.data.policy import MAX_BAD_SHARE, BadFile, require_few
 from convbench.data.views import View, shift_colours
+from convbench.errors import RequestError
+from convbench.evaluation.source import Source
 from convbench.randomness import generator
 from convbench.training.recipe import Recipe, steps_per_epoch
 
 CHUNK = 10_000  # images distorted at a time
 
 
-class Feed:
-    """A data set in memory. What a batch holds depends on the seed, the epoch and the step alone."""
+@dataclass(frozen=True)
+class Share:
+    """Into how many `pieces` each batch is cut, and which of them this process computes."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int) -> None:
-        self.recipe, self.seed, self.labels = recipe, seed, dataset.labels
+    pieces: int = 1
+    mine: range = range(1)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Images (n, c, h, w), uint8 or in [0, 1], as they are seen; their labels; and by how much their colours shift."""
+
+    images: Tensor
+    labels: Tensor
+    shifts: Tensor | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This process's pieces of a batch of `size` images."""
+
+    pieces: tuple[Piece, ...]
+    size: int
+
+
+class Feed(ABC):
+    """What a training learns from."""
+
+    def __init__(self, source: Source, recipe: Recipe, seed: int, share: Share) -> None:
+        self.labels, self.recipe, self.seed, self.share = source.labels, recipe, seed, share
         self.view = recipe.view or View()
+        self.per_epoch = steps_per_epoch(recipe, len(source))
+        self.ahead: Iterator[list[Seen]] | None = None  # what processes of ours read, while there are any
+        self.bad = dict[str, BadFile]()
+
+    @abstractmethod
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """Those of an epoch, from step `first` on."""
+
+    def close(self) -> None:
+        """End what reads ahead."""
+        self.ahead = None
+
+    @property
+    def bad_files(self) -> tuple[BadFile, ...]:
+        """Those met so far, by this process."""
+        return tuple(self.bad.values())
+
+    def batch(self, epoch: int, step: int, seen: list[tuple[Tensor, Tensor]]) -> Batch:
+        """This process's (images, labels) of a step, with what chance says of their colours."""
+        size = min(self.recipe.batch_size, len(self.labels) - step * self.recipe.batch_size)
+        shifts: list[Tensor | None] = [None] * len(seen)
+        if self.view.colour == "pca":
+            strengths = torch.randn(size, 3, generator=generator(self.seed, "colour", epoch, step)).mul_(0.1)
+            parts = strengths.tensor_split(self.share.pieces)
+            shifts = [parts[piece] for piece in self.share.mine]
+        return Batch(tuple(Piece(*pair, shift) for pair, shift in zip(seen, shifts, strict=True)), size)
+
+    def prepare(self, piece: Piece, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(images as the network reads them, labels), on `device`, where the arithmetic is done."""
+        images = piece.images.to(device, non_blocking=True)
+        if images.dtype == torch.uint8:
+            images = images.to(torch.float32).div_(255)
+        if piece.shifts is not None:
+            images = shift_colours(images, piece.shifts.to(device))
+        return self.recipe.preprocessing.scale(images), piece.labels.to(device)
+
+
+class MemoryFeed(Feed):
+    """Images in memory."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, share: Share = Share()) -> None:
+        super().__init__(dataset, recipe, seed, share)
         self.pixels = dataset.images if self._seen_as_stored() else recipe.preprocessing.geometry(dataset.images)
-        self.per_epoch = steps_per_epoch(recipe, len(dataset))
 
     def _seen_as_stored(self) -> bool:
         """Whether views are of the stored pixels, which stay bytes: where they make the size, or nothing resizes."""
@@ -30,23 +106,19 @@ class Feed:
             self.recipe.distortion is None and self.recipe.preprocessing.keeps_geometry
         )
 
-    def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """(float32 images as the network reads them, labels) of an epoch, from step `first` on."""
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """All of a batch is seen by every process, as one random number follows the other: these views cost little."""
         pixels = self.epoch_pixels(epoch)
-        order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", epoch))
+        order = shuffled(len(self.labels), self.seed, epoch)
         for step, chosen in enumerate(order.split(self.recipe.batch_size)):
             if step >= first:
-                yield self.prepare(pixels[chosen], generator(self.seed, "view", epoch, step)), self.labels[chosen]
+                images = self.seen(pixels[chosen], generator(self.seed, "view", epoch, step))
+                parts = images.tensor_split(self.share.pieces), self.labels[chosen].tensor_split(self.share.pieces)
+                yield self.batch(epoch, step, [(parts[0][piece], parts[1][piece]) for piece in self.share.mine])
 
-    def prepare(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """A batch's pixels as the network reads them, each seen in its own way."""
-        if self.view.crop != "none" or self.view.mirror:
-            images = self.view.batch(images, random)
-        if images.dtype == torch.uint8:
-            images = images.to(torch.float32).div_(255)
-        if self.view.colour == "pca":
-            images = shift_colours(images, torch.randn(len(images), 3, generator=random).mul_(0.1))
-        return self.recipe.preprocessing.scale(images)
+    def seen(self, images: Tensor, random: torch.Generator) -> Tensor:
+        """Images, each in its own way."""
+        return self.view.batch(images, random) if self.view.crop != "none" or self.view.mirror else images
 
     def epoch_pixels(self, epoch: int) -> Tensor:
         """All images, freshly distorted where the recipe says so."""
@@ -55,8 +127,51 @@ class Feed:
         random = generator(self.seed, "distortion", epoch)
         return torch.cat([self.recipe.distortion(chunk, random) for chunk in self.pixels.split(CHUNK)])
 
-    def sample(self, epoch: int, n: int) -> tuple[Tensor, Tensor]:
-        """(images, labels) of n images of the epoch, chosen by chance."""
+    def sample(self, epoch: int, n: int) -> Piece:
+        """n images of the epoch, chosen by chance."""
         chosen = torch.randperm(len(self.labels), generator=generator(self.seed, "curvature", epoch))[:n]
-        images = self.prepare(self.epoch_pixels(epoch)[chosen], generator(self.seed, "view", epoch, "curvature"))
-        return images, self.labels[chosen]
+        random = generator(self.seed, "view", epoch, "curvature")
+        return Piece(self.seen(self.epoch_pixels(epoch)[chosen], random), self.labels[chosen], None)
+
+
+class PhotographFeed(Feed):
+    """Photographs in files, of which each process reads what it computes, ahead of time.
+
+    Raises RequestError for a recipe that says nothing of the window, or distorts images in memory.
+    """
+
+    def __init__(self, photographs: PhotographSet, recipe: Recipe, seed: int, share: Share, workers: int) -> None:
+        super().__init__(photographs, recipe, seed, share)
+        if self.view.crop not in ("shorter", "area") or recipe.distortion is not None:
+            found = "a distortion" if recipe.distortion is not None else repr(self.view.crop)
+            raise RequestError(
+                f"view.crop: expected 'shorter' or 'area' for photographs in files, found {found}; nearest is 'area', "
+                "or `stored` for images in memory"
+            )
+        self.reading = Reading(photographs, self.view, seed, recipe.batch_size, share.pieces, share.mine, MAX_BAD_SHARE)
+        self.workers, self.next_step = workers, (-1, 0)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The next epoch's photographs are read while this one's end is judged."""
+        if self.ahead is None or self.next_step != (epoch, first):
+            self.ahead = read_ahead(self.reading, self._steps(epoch, first), self.workers)
+        for step in range(first, self.per_epoch):
+            seen = next(self.ahead)
+            self.next_step = (epoch, step + 1) if step + 1 < self.per_epoch else (epoch + 1, 0)
+            self.bad.update((file.path, file) for one in seen for file in one.bad)
+            require_few(self.bad_files, len(self.labels), self.reading.photographs.root, MAX_BAD_SHARE)
+            yield self.batch(epoch, step, [(one.images, self.labels[one.places]) for one in seen])
+
+    def _steps(self, epoch: int, first: int) -> list[tuple[int, int]]:
+        """All that are left of the training."""
+        places = range(epoch * self.per_epoch + first, self.recipe.epochs * self.per_epoch)
+        return [divmod(place, self.per_epoch) for place in places]
+
+
+def make_feed(
+    source: Source, recipe: Recipe, seed: int, share: Share, device: torch.device, workers: int | None
+) -> Feed:
+    """Of a data set in memory, or of photographs in files, which `workers` processes read; default by the machine."""
+    if isinstance(source, Dataset):
+        return MemoryFeed(source, recipe, seed, share)
+    return PhotographFeed(source, recipe, seed, share, default_workers(device) if workers is None else workers)

@@ -8,21 +8,23 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from convbench.data.dataset import Dataset
 from convbench.errors import ConvbenchError, RequestError
-from convbench.evaluation.scoring import score_images
+from convbench.evaluation.scoring import score_batches
+from convbench.evaluation.source import Source, prepared, prepared_shape, preprocessing_for
 from convbench.files import write_whole
 from convbench.progress import progress
 from convbench.randomness import generator, number
 from convbench.training.divergence import LossWatch
-from convbench.training.feed import Feed
+from convbench.training.feed import Batch, MemoryFeed, Share, make_feed
 from convbench.training.head import freeze_all_but_head, head_of
 from convbench.training.losses import logits_of, loss_with_auxiliary, make_loss
 from convbench.training.memory import kept_memory
@@ -68,14 +70,15 @@ class DivergedError(ConvbenchError):
 
 def fit(
     net: nn.Module,
-    dataset: Dataset,
+    dataset: Source,
     recipe: Recipe,
     *,
     seed: int = 0,
-    test: Dataset | None = None,
+    test: Source | None = None,
     folder: Path | None = None,
     resume: bool = False,
     save_every: float = SAVE_EVERY,
+    workers: int | None = None,
 ) -> list[Metrics]:
     """Train `net` on `dataset` as `recipe` says, on the device where it is, with the processes that `torchrun` started.
 
@@ -87,6 +90,7 @@ def fit(
         folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `save_every`
             seconds, and when SIGTERM or SIGINT asks the process to leave
         resume: go on from the state in `folder`, if there is one; the end is the same, bit for bit, as without the stop
+        workers: processes that read photographs in files, for each that computes; default by the machine
 
     Returns the metrics, an epoch each.
 
@@ -98,7 +102,8 @@ def fit(
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
         requests = stack.enter_context(heeding_signals(save_every)) if folder is not None else None
-        training = _Training(net, dataset, recipe, seed, test, folder, requests)
+        training = _Training(net, dataset, recipe, seed, test, folder, requests, workers)
+        stack.callback(training.feed.close)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
         training.run()
@@ -111,41 +116,50 @@ class _Training:
     def __init__(
         self,
         net: nn.Module,
-        dataset: Dataset,
+        dataset: Source,
         recipe: Recipe,
         seed: int,
-        test: Dataset | None,
+        test: Source | None,
         folder: Path | None,
         requests: Requests | None,
+        workers: int | None,
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
-        self.validation, dataset = hold_out(dataset, recipe.held_out, recipe.images)
-        self.requests = requests
-        self.belongs_to = json.dumps(
-            {"recipe": recipe.to_dict(), "seed": seed, "data": dataset.fingerprint}, sort_keys=True
-        )
+        self.source, self.requests = dataset, requests
+        validation, learnt = hold_out(dataset, recipe.held_out, recipe.images)
+        self.validation = validation if validation is None or isinstance(validation, Dataset) else validation.readable()
         if recipe.head_only:
             freeze_all_but_head(net)
         self.device = next(net.parameters()).device
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.layout)
         self.processes = Processes()
-        self.processes.check(len(dataset), recipe.batch_size, recipe.pieces)
+        self.processes.check(len(learnt), recipe.batch_size, recipe.pieces)
         self.pieces = recipe.pieces if recipe.pieces > 1 else self.processes.count
+        self.mine = range(self.processes.rank, self.pieces, self.processes.count)
         self.model = self.processes.wrap(net, recipe.pieces)
         self.compiled = recipe.compile == "on" or (recipe.compile == "auto" and self.device.type == "cuda")
         if self.compiled:
             self.model.compile()
-        self.feed, self.n = Feed(dataset, recipe, seed), len(dataset)
+        share = Share(self.pieces, self.mine)
+        self.feed, self.n = make_feed(learnt, recipe, seed, share, self.device, workers), len(learnt)
         self.loss_of, self.optimiser = make_loss(recipe), make_optimiser(net, recipe)
-        if isinstance(self.optimiser, StochasticDiagonalLM) and self.processes.count > 1:
-            raise RequestError("optimiser sdlm: expected one process, found more; nearest is sgd")
+        simple = self.processes.count == 1 and isinstance(self.feed, MemoryFeed)
+        if isinstance(self.optimiser, StochasticDiagonalLM) and not simple:
+            found = f"{self.processes.count}, {type(learnt).__name__}"
+            raise RequestError(f"optimiser sdlm: expected one process, images in memory, found {found}; nearest is sgd")
         self.arithmetic = Arithmetic(choose_precision(recipe.precision, self.device), self.device)
         decay = recipe.average
         self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
         self.losses = LossWatch()
         self.history: list[Metrics] = []
         self.begin_epoch()
+
+    @cached_property
+    def belongs_to(self) -> str:
+        """What a state is of; all photographs are read for it, once."""
+        about = {"recipe": self.recipe.to_dict(), "seed": self.seed, "data": self.source.fingerprint}
+        return json.dumps(about, sort_keys=True)
 
     def begin_epoch(self) -> None:
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
@@ -160,18 +174,19 @@ class _Training:
             for epoch in range(len(self.history), self.recipe.epochs):
                 self.set_mode()
                 if isinstance(self.optimiser, StochasticDiagonalLM) and self.step == 0:
+                    assert isinstance(self.feed, MemoryFeed)
                     sample = self.feed.sample(epoch, self.recipe.optimiser.curvature_samples)
-                    images, labels = (part.to(self.device) for part in sample)
+                    images, labels = self.feed.prepare(sample, self.device)
                     self.optimiser.set_curvature(gauss_newton_diagonal(self.net, images, labels, self.loss_of))
                 batches, before = self.feed.batches(epoch, self.step), time.perf_counter()
-                for images, labels in batches:
+                for batch in batches:
                     self.waited += time.perf_counter() - before
-                    self.update(images, labels, epoch)
+                    self.update(batch, epoch)
                     if self.device.type == "cpu" or self.step % LOOK_EVERY == 0:
                         self.look()
                     self.seconds, before = self.seconds + time.perf_counter() - before, time.perf_counter()
                     if bar is not None:
-                        bar.advance(len(labels))
+                        bar.advance(batch.size)
                     self.save_if_due()
                 metrics = self.end_epoch(epoch)
                 if bar is not None:
@@ -185,25 +200,23 @@ class _Training:
         if self.recipe.head_only:
             head_of(self.net).train()
 
-    def update(self, images: Tensor, labels: Tensor, epoch: int) -> None:
+    def update(self, batch: Batch, epoch: int) -> None:
         """One step of the optimiser, by the gradients of all pieces of the batch in all processes."""
         recipe, optimiser, processes = self.recipe, self.optimiser, self.processes
         for group in optimiser.param_groups:
             group["lr"] = recipe.lr(epoch + (self.step + 0.5) / self.feed.per_epoch, self.validation_errors)
         optimiser.zero_grad(set_to_none=True)  # first, so that no gradient takes memory in the forward pass
-        mine = range(processes.rank, self.pieces, processes.count)
-        parts = list(zip(images.tensor_split(self.pieces), labels.tensor_split(self.pieces), strict=True))
         buffers = AveragedBuffers(self.net) if recipe.pieces > 1 else None
         loss_sum, wrong = torch.zeros_like(self.loss), torch.zeros_like(self.wrong)
-        for piece in mine:
-            x, y = (part.to(self.device) for part in parts[piece])
-            torch.manual_seed(number(self.seed, "step", epoch, self.step, piece))  # of dropped units
-            with processes.without_sum(self.model) if piece != mine[-1] else nullcontext():
+        for place, piece in zip(self.mine, batch.pieces, strict=True):
+            x, y = self.feed.prepare(piece, self.device)
+            torch.manual_seed(number(self.seed, "step", epoch, self.step, place))  # of dropped units
+            with processes.without_sum(self.model) if place != self.mine[-1] else nullcontext():
                 with self.computing():
                     output = self.model(x.contiguous(memory_format=self.layout))
                     loss = loss_with_auxiliary(self.loss_of, output, y)
                 # The sum over images by the whole batch's size; processes' gradients are averaged when they are joined.
-                self.arithmetic.backward(loss * (len(y) * processes.count / len(labels)))
+                self.arithmetic.backward(loss * (len(y) * processes.count / batch.size))
             loss_sum += loss.detach() * len(y)
             wrong += (logits_of(output).detach().argmax(dim=1) != y).sum()
             if buffers is not None:
@@ -211,7 +224,7 @@ class _Training:
         if buffers is not None:
             buffers.put(self.pieces, processes)
         processes.sum(loss_sum, wrong)
-        self.loss, self.wrong, self.last_loss = self.loss + loss_sum, self.wrong + wrong, loss_sum / len(labels)
+        self.loss, self.wrong, self.last_loss = self.loss + loss_sum, self.wrong + wrong, loss_sum / batch.size
         if recipe.clip_norm is not None:
             self.arithmetic.scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
@@ -262,21 +275,31 @@ class _Training:
         if self.folder is not None and self.processes.first:
             lines = "".join(json.dumps(asdict(one)) + "\n" for one in self.history)
             write_whole(self.folder / "metrics.jsonl", lines.encode())
+        self.note_bad_files()
         self.save()
         return metrics
+
+    def note_bad_files(self) -> None:
+        """Write down which photographs could not be read, and gave way to others."""
+        bad = {file.path: file.reason for met in self.processes.gather(self.feed.bad_files) for file in met}
+        if bad and self.folder is not None and self.processes.first:
+            lines = "".join(f"{path}: {reason}\n" for path, reason in sorted(bad.items()))
+            write_whole(self.folder / "bad_files.txt", lines.encode(errors="surrogateescape"))
 
     @property
     def validation_errors(self) -> list[float]:
         """After each whole epoch, where images are held out."""
         return [one.validation_error for one in self.history if one.validation_error is not None]
 
-    def error_on(self, dataset: Dataset | None, net: nn.Module) -> float | None:
+    def error_on(self, source: Source | None, net: nn.Module) -> float | None:
         """Percent of the images that `net` gets wrong, in the training's own arithmetic; the first process looks."""
         error = None
-        if dataset is not None and self.processes.first:
+        if source is not None and self.processes.first:
+            shape = prepared_shape(source, self.recipe.preprocessing)
+            images = prepared(source, preprocessing_for(source, self.recipe.preprocessing, shape[1]), shape)
             with self.computing():
-                answers = score_images(net, dataset.images, self.recipe.preprocessing).argmax(dim=1)
-            error = 100 * int((answers != dataset.labels).sum()) / len(dataset)
+                answers = score_batches(net, images, len(source)).argmax(dim=1)
+            error = 100 * int((answers != source.labels).sum()) / len(source)
         return self.processes.share(error)
 
     def save_if_due(self) -> None:
@@ -332,7 +355,7 @@ def describe(metrics: Metrics) -> str:
     return f"epoch {metrics.epoch}, loss {metrics.loss:.4f}{test}{wait}"
 
 
-def hold_out(dataset: Dataset, n: int, images: int | None) -> tuple[Dataset | None, Dataset]:
+def hold_out(dataset: Source, n: int, images: int | None) -> tuple[Source | None, Source]:
     """(n images, or None for none; `images` of the others, or all): chosen by chance, the same for every seed."""
     learnt = len(dataset) - n if images is None else images
     if n + learnt > len(dataset) or learnt < 1:

@@ -70,6 +70,13 @@ class Processes:
             distributed.broadcast_object_list(values)
         return values[0]
 
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes."""
+        values = [value] * self.count
+        if self.count > 1:
+            distributed.all_gather_object(values, value)
+        return values
+
     def check(self, n: int, batch_size: int, pieces: int) -> None:
         """RequestError unless each batch of `n` images gives every piece and every process at least one."""
         if pieces > 1 and pieces % self.count:
