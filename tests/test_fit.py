@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from convbench import processor
 from convbench.bench.execute import build_for
 from convbench.data import open_dataset
 from convbench.errors import ConvbenchError, RequestError
 from convbench.models import build
+from convbench.processor import has_bf16_products
 from convbench.training import loop
 from convbench.training.divergence import LossWatch
-from convbench.training.loop import DivergedError, fit
+from convbench.training.loop import DivergedError, Options, fit
 from convbench.training.precision import choose_precision
 from convbench.weights import save_weights
 from small_trainings import digits, recipe_with, same_state, trained
@@ -180,3 +182,30 @@ def test_images_held_out_are_not_learnt_from() -> None:
     assert loop.hold_out(dataset, 0, None) == (None, dataset)
     with pytest.raises(RequestError, match="expected 100 at most"):
         loop.hold_out(dataset, 80, 30)
+
+
+def test_curves_for_tensorboard_go_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, look = recipe_with(epochs=3), loop._Training.look
+
+    def look_and_leave(self: loop._Training) -> None:
+        look(self)
+        if self.steps_done == 6:  # of the second epoch, whose end is not saved yet
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Training, "look", look_and_leave)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, digits(30), folder=tmp_path, options=Options(tensorboard=True))
+    monkeypatch.undo()
+    _, history = trained(recipe, digits(30), folder=tmp_path, resume=True, options=Options(tensorboard=True))
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in curves.Scalars("step/loss")] == list(range(1, 13))  # 4 steps an epoch
+    assert [event.value for event in curves.Scalars("loss/train")] == pytest.approx([one.loss for one in history])
+    assert [event.step for event in curves.Scalars("error/train")] == [4, 8, 12]
+    assert curves.Scalars("step/learning_rate")[0].value == pytest.approx(recipe.lr(0))
+    assert "error/test" not in curves.Tags()["scalars"]
+
+
+def test_what_auto_stands_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    trained(recipe_with(epochs=1, precision="auto", compile="auto"), digits(30))
+    precision = "bf16" if has_bf16_products() else "fp32"
+    assert capsys.readouterr().err.startswith(f"lenet5: {precision} products, eager, one process, on cpu\n")

@@ -22,7 +22,7 @@ from convbench.data.loading import Reading, read_ahead
 from convbench.data.views import View
 from convbench.errors import ConvbenchError, RequestError
 from convbench.training.feed import PhotographFeed, Share
-from convbench.training.loop import fit
+from convbench.training.loop import Options, fit
 from convbench.training.recipe import Recipe, parse_recipe
 from small_trainings import same_state
 
@@ -97,7 +97,7 @@ def test_a_bad_photograph_gives_way_to_the_next(photographs: Path, monkeypatch: 
     assert [file.path for file in batch.bad] == [str(bad)]
     recipe, dataset = recipe_for(photographs), open_photographs(photographs, "train")
     net = build_for(recipe, dataset, 0)
-    fit(net, dataset, recipe, folder=photographs, workers=1)
+    fit(net, dataset, recipe, folder=photographs, options=Options(workers=1))
     assert (photographs / "bad_files.txt").read_text().startswith(f"{bad}: expected a whole image")
 
 
@@ -105,7 +105,9 @@ def test_many_bad_photographs_stop_the_training(photographs: Path) -> None:
     (photographs / "train/dark/03.jpg").write_bytes(b"")
     dataset = open_photographs(photographs, "train")
     with pytest.raises(ConvbenchError, match=r"at most 0.1% bad files, found 1 of 40: .*03\.jpg: .*empty|03\.jpg"):
-        fit(build_for(recipe_for(photographs), dataset, 0), dataset, recipe_for(photographs), workers=2)
+        fit(
+            build_for(recipe_for(photographs), dataset, 0), dataset, recipe_for(photographs), options=Options(workers=2)
+        )
 
 
 KILLED = """
@@ -127,7 +129,7 @@ def update(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
 loop._Training.update = update
-loop.fit(build_for(recipe, data, 1), data, recipe, test=test, folder=out, workers=2)
+loop.fit(build_for(recipe, data, 1), data, recipe, test=test, folder=out, options=loop.Options(workers=2))
 """
 
 
@@ -135,14 +137,14 @@ def test_training_from_files_goes_on_as_if_not_stopped(photographs: Path, tmp_pa
     recipe, dataset = recipe_for(photographs), open_photographs(photographs, "train")
     test, whole = open_photographs(photographs, "test"), build_for(recipe, dataset, 1)
     (tmp_path / "run").mkdir()
-    history = fit(whole, dataset, recipe, test=test, workers=0)
+    history = fit(whole, dataset, recipe, test=test, options=Options(workers=0))
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     killed = subprocess.run([sys.executable, script, photographs, tmp_path / "run"], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     resumed = build_for(recipe, dataset, 1)
-    again = fit(resumed, dataset, recipe, test=test, folder=tmp_path / "run", resume=True, workers=1)
+    again = fit(resumed, dataset, recipe, test=test, folder=tmp_path / "run", resume=True, options=Options(workers=1))
     assert same_state(whole, resumed)
     assert [(one.loss, one.test_error) for one in again] == [(one.loss, one.test_error) for one in history]
 
@@ -179,19 +181,19 @@ def test_views_and_shares_that_files_cannot_have(photographs: Path) -> None:
     recipe = recipe_for(photographs, optimiser={"name": "sdlm", "lr": 0.01})
     net = build_for(recipe, dataset, 0)
     with pytest.raises(RequestError, match="optimiser sdlm: expected one process, images in memory"):
-        fit(net, dataset, recipe, workers=0)
+        fit(net, dataset, recipe, options=Options(workers=0))
 
 
 def test_a_run_from_files(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Trained, scored and recorded without ever being in memory; one bad file of those for testing is left out."""
     recipe = recipe_for(photographs, epochs=12, optimiser={"name": "adamw", "lr": 0.005})
-    run = train(recipe, out=tmp_path_factory.mktemp("runs") / "small", workers=1)
+    run = train(recipe, out=tmp_path_factory.mktemp("runs") / "small", options=Options(workers=1))
     assert run.record["result"]["n"] == 12 and run.top1_error < 30
     assert run.record["data"]["train"]["fingerprint"] == open_photographs(photographs, "train").fingerprint
     assert run.preprocessing.shorter == 18 and (run.folder / "worst.png").exists()
     (photographs / "val/dark/01.jpg").write_bytes(b"no photograph")
     with pytest.raises(ConvbenchError, match=r"at most 0.1% bad files, found 1 of 12: .*01\.jpg"):
-        train(recipe, out=tmp_path_factory.mktemp("runs") / "bad", workers=1)
+        train(recipe, out=tmp_path_factory.mktemp("runs") / "bad", options=Options(workers=1))
     assert open_photographs(photographs, "test").readable(0.1).source.endswith("without 1 bad files")
 
 

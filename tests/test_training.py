@@ -22,13 +22,15 @@ from convbench.errors import ConvbenchError, RequestError
 from convbench.models.lenet import ScaledTanh, Subsampling, TableConv2d
 from convbench.schema import packaged
 from convbench.training import loop
-from convbench.training.loop import Metrics, fit
+from convbench.training.loop import Metrics, Options, fit
 from convbench.training.losses import make_loss, map_loss, mle, mse
 from convbench.training.recipe import Recipe, open_recipe, parse_recipe, parse_setting, steps_per_epoch
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 from small_trainings import OPTIMISERS, content, digits, measured, recipe_with, same_state, trained
 
 # Losses
+
+EVERY_STEP = Options(save_every=0.0)
 
 
 def test_mse_is_torchs_up_to_its_scale() -> None:
@@ -303,7 +305,9 @@ class TestRepeats:
         recipe, dataset, test = self.recipe(optimiser, distortion), digits(60), open_dataset("digits", "test")
         whole, history = trained(recipe, dataset, seed=5, test=test)
         stopped_after(
-            step, monkeypatch, lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path, save_every=0.0)
+            step,
+            monkeypatch,
+            lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path, options=EVERY_STEP),
         )
         torch.manual_seed(99)  # a new process would not have the old one's state, nor its first weights
         resumed, steps = build_for(recipe, dataset, 2), itertools.count()
@@ -330,7 +334,11 @@ def test_all_that_a_recipe_can_say_is_resumed(tmp_path: Path, monkeypatch: pytes
     )
     dataset, test = digits(60), digits(30)
     whole, history = trained(recipe, dataset, seed=5, test=test)
-    stopped_after(9, monkeypatch, lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path, save_every=0.0))
+    stopped_after(
+        9,
+        monkeypatch,
+        lambda: trained(recipe, dataset, seed=5, test=test, folder=tmp_path, options=EVERY_STEP),
+    )
     resumed = build_for(recipe, dataset, 2)
     assert measured(fit(resumed, dataset, recipe, seed=5, test=test, folder=tmp_path, resume=True)) == measured(history)
     assert same_state(resumed, whole)

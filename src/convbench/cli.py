@@ -240,25 +240,28 @@ def train(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read photographs in files; default by the machine.")
     ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
+    head_only: Annotated[bool, typer.Option("--head-only", help="The last layer alone learns.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Train a network by a recipe, and evaluate it."""
     from convbench.bench.train import train as train_by
     from convbench.report.listings import print_result
+    from convbench.training.loop import Options
     from convbench.training.recipe import parse_setting
 
     folder = out or Path("runs", "train", f"{Path(recipe).stem}-seed-{seed}")
     pairs = dict(_split_setting(text) for text in settings)
+    parsed = {key: parse_setting(value) for key, value in pairs.items()}
     run = train_by(
         recipe,
         out=folder,
-        settings={key: parse_setting(value) for key, value in pairs.items()},
+        settings=parsed | ({"head_only": True} if head_only else {}),
         seed=seed,
         resume=resume,
         data_dir=data_dir,
-        save_every=save_every,
-        workers=workers,
+        options=Options(save_every, workers, tensorboard),
         command=_command(),
     )
     if int(os.environ.get("RANK", "0")) > 0:

@@ -28,7 +28,8 @@ from convbench.files import write_whole
 from convbench.models import build
 from convbench.schema import parse
 from convbench.training.boosting import Ensemble, fit_boosted
-from convbench.training.loop import SAVE_EVERY, fit
+from convbench.training.choices import choose_for
+from convbench.training.loop import Options, fit
 from convbench.training.network import TrainedNetwork
 from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe, open_recipe
@@ -63,8 +64,7 @@ def execute(
     seed: int,
     data_dir: Path | None,
     command: str,
-    save_every: float = SAVE_EVERY,
-    workers: int | None = None,
+    options: Options = Options(),  # noqa: B008 (frozen)
 ) -> dict[str, Any]:
     """Do `run` in `folder`, going on from where it was stopped, and return the record, which is also written there.
 
@@ -77,13 +77,14 @@ def execute(
         suite_name, run.name, run.title, subject=subject, spec=asdict(run), seed=seed, command=command
     ) | {
         "recipe": recipe.to_dict() if recipe else None,
+        "choices": asdict(choose_for(recipe, choose_device(), Processes().count)) if recipe else None,
         "data": {**{part.split: describe(part) for part in (train, test)}, "classes": list(train.classes)},
         "published": read_claim(suite.ledger, run.claim) if suite.ledger and run.claim else None,
         "seconds": {"train": None, "evaluate": None},
     }
     with recording(record, folder):
         if recipe is not None and not run.boosted:
-            trained = train_network(recipe, train, test, folder.path, seed, save_every, workers)
+            trained = train_network(recipe, train, test, folder.path, seed, options)
         elif not (isinstance(train, Dataset) and isinstance(test, Dataset)):
             raise RequestError(f"{run.name}: expected images in memory, found photographs in files; set `stored`")
         elif recipe is not None:
@@ -135,14 +136,11 @@ def train_network(
     test: Source,
     folder: Path,
     seed: int,
-    save_every: float = SAVE_EVERY,
-    workers: int | None = None,
+    options: Options = Options(),  # noqa: B008 (frozen)
 ) -> Trained:
     """Build and train the recipe's network, with all processes; its weights are in `folder` afterwards."""
     net = build_for(recipe, train, seed).to(choose_device())
-    history = fit(
-        net, train, recipe, seed=seed, test=test, folder=folder, resume=True, save_every=save_every, workers=workers
-    )
+    history = fit(net, train, recipe, seed=seed, test=test, folder=folder, resume=True, options=options)
     if Processes().first:
         save_weights(net, folder / "weights.safetensors", weights_metadata(recipe, train))
     cost = trace(net, prepared_shape(train, recipe.preprocessing))

@@ -13,7 +13,7 @@ from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
 from convbench.data import Preprocessing
 from convbench.errors import RequestError
-from convbench.training.loop import SAVE_EVERY
+from convbench.training.loop import Options
 from convbench.training.processes import joined_processes
 from convbench.training.recipe import Recipe, open_recipe
 from convbench.weights import load_weights
@@ -42,8 +42,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     data_dir: str | Path | None = None,
-    save_every: float = SAVE_EVERY,
-    workers: int | None = None,
+    options: Options = Options(),  # noqa: B008 (frozen)
     command: str = "convbench.train",
 ) -> Run:
     """Train and evaluate the network of `recipe` on the recipe's data, in the folder `out`.
@@ -56,8 +55,7 @@ def train(
         out: the run's folder, new or empty unless `resume`; its parent's name is the suite that a report shows it under
         settings: keys of a named recipe that differ, such as {"epochs": 5, "optimiser.lr": 0.01}
         resume: go on with the training that was interrupted in `out`; the end is the same as without the stop
-        save_every: seconds between saved states; one is also written after each epoch and on SIGTERM or SIGINT
-        workers: processes that read photographs in files, for each that computes; default by the machine
+        options: how it is run; states are also saved after each epoch and on SIGTERM or SIGINT
 
     Raises RequestError where `out` already holds a training and `resume` is not set, or the other way round.
     """
@@ -78,11 +76,10 @@ def train(
                     seed=seed,
                     data_dir=directory,
                     command=command,
-                    save_every=save_every,
-                    workers=workers,
+                    options=options,
                 )
         else:
-            train_network(chosen, *open_both(chosen.data, directory, chosen.stored), out, seed, save_every, workers)
+            train_network(chosen, *open_both(chosen.data, directory, chosen.stored), out, seed, options)
         record = processes.share(record)
         assert record is not None
     net = build_for(chosen, open_both(chosen.data, directory, chosen.stored)[1], seed)
@@ -94,8 +91,11 @@ def train(
 def require_folder(out: Path, *, resume: bool) -> RunFolder:
     """The run folder at `out`; RequestError unless it holds nothing yet, or with `resume` an unfinished training."""
     folder, begun = RunFolder(out), (out / "state.pt").exists()
-    if folder.read_record() is not None:
+    record = folder.read_record()
+    if record is not None and record["status"] == "done":
         raise RequestError(f"{out} holds a finished run: take another --out, or delete it")
+    if record is not None and not begun:
+        raise RequestError(f"{out} holds a run that failed ({record['error']}): take another --out, or delete it")
     if begun and not resume:
         raise RequestError(f"{out} holds an unfinished training: --resume goes on with it, or take another --out")
     if resume and not begun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -23,6 +24,8 @@ from convbench.evaluation.source import Source, prepared, prepared_shape, prepro
 from convbench.files import write_whole
 from convbench.progress import progress
 from convbench.randomness import generator, number
+from convbench.training.board import Board
+from convbench.training.choices import choose_for
 from convbench.training.divergence import LossWatch
 from convbench.training.feed import Batch, MemoryFeed, Share, make_feed
 from convbench.training.head import freeze_all_but_head, head_of
@@ -31,7 +34,7 @@ from convbench.training.memory import kept_memory
 from convbench.training.operators import FasterOperators
 from convbench.training.optimisers import make_optimiser, renormalise_filters
 from convbench.training.pieces import AveragedBuffers
-from convbench.training.precision import Arithmetic, choose_precision
+from convbench.training.precision import Arithmetic
 from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
@@ -60,6 +63,20 @@ class Metrics:
     validation_error: float | None = None
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a training is run, which changes nothing of its result.
+
+    save_every: seconds between states within an epoch
+    workers: processes that read photographs in files, for each that computes; default by the machine
+    tensorboard: whether curves are written for TensorBoard, too, into the training's folder
+    """
+
+    save_every: float = SAVE_EVERY
+    workers: int | None = None
+    tensorboard: bool = False
+
+
 class InterruptedTrainingError(ConvbenchError):
     """Somebody asked the training to leave; what going on needs has been saved."""
 
@@ -77,8 +94,7 @@ def fit(
     test: Source | None = None,
     folder: Path | None = None,
     resume: bool = False,
-    save_every: float = SAVE_EVERY,
-    workers: int | None = None,
+    options: Options = Options(),
 ) -> list[Metrics]:
     """Train `net` on `dataset` as `recipe` says, on the device where it is, with the processes that `torchrun` started.
 
@@ -87,10 +103,9 @@ def fit(
         seed: of the order, the views and the dropped units; the same seed gives the same network, bit for bit, on one
             machine with one number of threads
         test: evaluated after each epoch, for the curve alone: nothing is chosen by it
-        folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every `save_every`
-            seconds, and when SIGTERM or SIGINT asks the process to leave
+        folder: where metrics.jsonl and the state (state.pt) are written: after each epoch, every
+            `options.save_every` seconds, and when SIGTERM or SIGINT asks the process to leave
         resume: go on from the state in `folder`, if there is one; the end is the same, bit for bit, as without the stop
-        workers: processes that read photographs in files, for each that computes; default by the machine
 
     Returns the metrics, an epoch each.
 
@@ -101,11 +116,14 @@ def fit(
         stack.enter_context(torch.random.fork_rng())
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
-        requests = stack.enter_context(heeding_signals(save_every)) if folder is not None else None
-        training = _Training(net, dataset, recipe, seed, test, folder, requests, workers)
+        requests = stack.enter_context(heeding_signals(options.save_every)) if folder is not None else None
+        training = _Training(net, dataset, recipe, seed, test, folder, requests, options.workers)
         stack.callback(training.feed.close)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
+        if options.tensorboard and folder is not None and training.processes.first:
+            training.board = Board(folder, training.steps_done)
+            stack.callback(training.board.close)
         training.run()
     return training.history
 
@@ -138,8 +156,8 @@ class _Training:
         self.pieces = recipe.pieces if recipe.pieces > 1 else self.processes.count
         self.mine = range(self.processes.rank, self.pieces, self.processes.count)
         self.model = self.processes.wrap(net, recipe.pieces)
-        self.compiled = recipe.compile == "on" or (recipe.compile == "auto" and self.device.type == "cuda")
-        if self.compiled:
+        self.choices = choose_for(recipe, self.device, self.processes.count)
+        if self.choices.compiled:
             self.model.compile()
         share = Share(self.pieces, self.mine)
         self.feed, self.n = make_feed(learnt, recipe, seed, share, self.device, workers), len(learnt)
@@ -148,10 +166,11 @@ class _Training:
         if isinstance(self.optimiser, StochasticDiagonalLM) and not simple:
             found = f"{self.processes.count}, {type(learnt).__name__}"
             raise RequestError(f"optimiser sdlm: expected one process, images in memory, found {found}; nearest is sgd")
-        self.arithmetic = Arithmetic(choose_precision(recipe.precision, self.device), self.device)
+        self.arithmetic = Arithmetic(self.choices.precision, self.device)
         decay = recipe.average
         self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
         self.losses = LossWatch()
+        self.board: Board | None = None
         self.history: list[Metrics] = []
         self.begin_epoch()
 
@@ -161,6 +180,11 @@ class _Training:
         about = {"recipe": self.recipe.to_dict(), "seed": self.seed, "data": self.source.fingerprint}
         return json.dumps(about, sort_keys=True)
 
+    @property
+    def steps_done(self) -> int:
+        """From the training's beginning."""
+        return len(self.history) * self.feed.per_epoch + self.step
+
     def begin_epoch(self) -> None:
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -168,6 +192,8 @@ class _Training:
 
     def run(self) -> None:
         """All the epochs that are left."""
+        if self.processes.first:
+            print(f"{self.recipe.network}: {self.choices}", file=sys.stderr)
         done = len(self.history) * self.n + self.step * self.recipe.batch_size
         total = self.recipe.epochs * self.n - done
         with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
@@ -238,14 +264,17 @@ class _Training:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Lower precision where the recipe says so, and faster operators, unless torch compiles its own."""
-        with self.arithmetic.autocast(), nullcontext() if self.compiled else FasterOperators():
+        with self.arithmetic.autocast(), nullcontext() if self.choices.compiled else FasterOperators():
             yield
 
     def look(self) -> None:
         """DivergedError where the loss of the last step tells of trouble."""
-        trouble = self.losses.trouble(float(self.last_loss))
+        loss = float(self.last_loss)
+        trouble = self.losses.trouble(loss)
         if trouble is not None:
             self.stop(trouble)
+        if self.board is not None:
+            self.board.write_step(self.steps_done, loss, self.optimiser.param_groups[0]["lr"])
 
     def stop(self, trouble: str) -> NoReturn:
         """DivergedError with the place and the last good state."""
@@ -272,6 +301,8 @@ class _Training:
         )
         self.history.append(metrics)
         self.begin_epoch()
+        if self.board is not None:
+            self.board.write_epoch(self.steps_done, metrics)
         if self.folder is not None and self.processes.first:
             lines = "".join(json.dumps(asdict(one)) + "\n" for one in self.history)
             write_whole(self.folder / "metrics.jsonl", lines.encode())
