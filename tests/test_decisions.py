@@ -6,12 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from rich.console import Console
 from scipy import stats
 
-from convbench.bench.decisions import compare, decide, epochs_to
+from convbench.bench.execute import resolve_recipe
 from convbench.bench.runner import run_suite
 from convbench.bench.suite import open_suite
+from convbench.bench.trial import make_trial
+from convbench.claims.ledger import read_claims
+from convbench.claims.trials import Statement, Trial, TrialRun, compare, measured, read_trials
 from convbench.errors import RequestError
+from convbench.report.claims_listing import print_trials
+from convbench.report.trials import write_trial_picture
+from convbench.schema import parse
+from convbench.training.recipe import parse_recipe
 
 SUITE = """
 title = "Width helps"
@@ -65,12 +74,14 @@ def test_the_interval_is_welchs() -> None:
     assert compare([3.0], [1.0]) == (2.0, float("-inf"), float("inf"))
 
 
-def test_epochs_until_a_target(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(
-        "".join(json.dumps({"epoch": n, "test_error": e}) + "\n" for n, e in ((1, 40.0), (2, 20.0), (3, 25.0)))
-    )
-    assert (epochs_to(path, 20.0), epochs_to(path, 10.0)) == (2, 4)
+def test_epochs_until_a_target() -> None:
+    outcome = TrialRun(seed=0, top1_error=25.0, curve=(40.0, 20.0, 25.0), seconds=1.0, commit="")
+
+    def until(target: float) -> float:
+        return measured(outcome, Statement(says="", better="a", worse="b", metric="epochs", target=target))
+
+    assert (until(20.0), until(10.0)) == (2, 4)
+    assert measured(outcome, Statement(says="", better="a", worse="b")) == 25.0
 
 
 def test_a_suite_of_seeds_decides(tmp_path: Path) -> None:
@@ -84,14 +95,19 @@ def test_a_suite_of_seeds_decides(tmp_path: Path) -> None:
     assert [one["seed"] for one in records] == [0, 0, 1, 1]
     assert records[0]["result"]["top1_error"] != records[2]["result"]["top1_error"]
     _, suite = open_suite(suite_file)
-    holds, fails, sooner = decide(suite, tmp_path / "runs" / "width")
+    trial = make_trial("width", suite, tmp_path / "runs" / "width")
+    assert trial is not None
+    holds, fails, sooner = trial.decisions
     assert (holds.verdict, fails.verdict, sooner.verdict) == ("holds", "fails", "holds")
     assert holds.better == tuple(records[place]["result"]["top1_error"] for place in (0, 2))
     assert holds.difference == pytest.approx(-fails.difference)
     assert any(line.startswith("holds: Learning helps (") and line.endswith("2 seeds)") for line in said)
+    written = json.loads((tmp_path / "runs/width/trial.json").read_text())
+    assert parse(Trial, written, "trial") == trial
     assert [one.status for one in run_suite(suite_file, out=tmp_path / "runs")] == ["kept"] * 4
     (tmp_path / "runs/width/wide-seed-1/record.json").unlink()
-    assert decide(suite, tmp_path / "runs" / "width") == []
+    partly = make_trial("width", suite, tmp_path / "runs" / "width")
+    assert partly is not None and set(partly.runs) == {"untaught"} and partly.decisions == ()
 
 
 def test_a_statement_names_runs_of_the_suite(tmp_path: Path) -> None:
@@ -99,3 +115,30 @@ def test_a_statement_names_runs_of_the_suite(tmp_path: Path) -> None:
     path.write_text(SUITE.format(recipe="mlp").replace('better = "wide"', 'better = "wise"', 1))
     with pytest.raises(RequestError, match=r"'Learning helps'.*wise"):
         open_suite(path)
+
+
+@pytest.mark.parametrize("trial", read_trials(), ids=lambda trial: trial.suite)
+def test_a_kept_trial_is_of_its_suite_as_it_stands(trial: Trial) -> None:
+    name, suite = open_suite(trial.suite)
+    assert (trial.statements, trial.cut, trial.title) == (suite.statements, suite.cut, suite.title)
+    assert set(trial.runs) == {run.name for run in suite.runs} and len(trial.decisions) == len(suite.statements)
+    for run in suite.runs:
+        assert [outcome.seed for outcome in trial.runs[run.name]] == list(range(suite.seeds))
+        assert parse_recipe(trial.recipes[run.name]) == resolve_recipe(suite, run), f"{name}: {run.name}"
+        for outcome in trial.runs[run.name]:
+            assert outcome.curve[-1] == pytest.approx(outcome.top1_error, abs=0.5), "scored in fp32, judged in bf16"
+    ids = {claim.id for claim in read_claims()}
+    assert all(not one.claim or one.claim in ids for one in trial.statements)
+
+
+def test_trials_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_trials(read_trials(), Console(width=140, color_system=None))
+    said = capsys.readouterr().out
+    for trial in read_trials():
+        assert trial.title in said and all(one.says in said for one in trial.decisions)
+
+
+def test_each_trial_has_its_picture(tmp_path: Path) -> None:
+    for trial in read_trials():
+        with Image.open(write_trial_picture(trial, tmp_path / f"{trial.suite}.png")) as picture:
+            assert picture.width > 1000 and len(picture.convert("RGB").getcolors(2**24) or ()) > 10

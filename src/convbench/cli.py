@@ -402,6 +402,8 @@ def claims(
     verdict: Annotated[str | None, typer.Option(help="right, wrong or ambiguous.")] = None,
     network: Annotated[str | None, typer.Option(help="Claims on this network.")] = None,
     papers: Annotated[bool, typer.Option("--papers", help="The papers' own counts of our networks instead.")] = False,
+    trials: Annotated[bool, typer.Option("--trials", help="What trainings here say to statements instead.")] = False,
+    pictures: Annotated[Path | None, typer.Option(help="With --trials, a folder for a PNG of each.")] = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every number of the lecture deck: its value, ours, the verdict and the reason."""
@@ -410,12 +412,33 @@ def claims(
 
     if papers and (slide, verdict) != (None, None):
         raise RequestError("--papers shows the papers' counts: expected no --slide and no --verdict beside it")
+    if trials and (slide, verdict, network, papers) != (None, None, None, False):
+        raise RequestError("--trials shows all trainings: expected no --slide, --verdict, --network or --papers")
+    if pictures is not None and not trials:
+        raise RequestError("--pictures are of trials: expected --trials beside it")
+    if trials:
+        _show_trials(pictures, as_json)
+        return
     if papers:
         figures = check_figures(network)
         print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
     print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results)
+
+
+def _show_trials(pictures: Path | None, as_json: bool) -> None:
+    from convbench.claims import read_trials
+    from convbench.report.claims_listing import print_trials
+
+    trials = read_trials()
+    decisions = [one.to_dict() for trial in trials for one in trial.decisions]
+    print(json.dumps(decisions, indent=1)) if as_json else print_trials(trials)
+    if pictures is not None:
+        from convbench.report.trials import write_trial_picture
+
+        for trial in trials:
+            write_trial_picture(trial, pictures / f"{trial.suite}.png")
 
 
 @app.command()

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from convbench.bench.decisions import decide, describe_decision
 from convbench.bench.execute import execute, open_both, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import NetworkSpec, RunSpec, Suite, open_suite
+from convbench.bench.trial import make_trial, write_trial
+from convbench.claims.trials import describe_decision
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
@@ -102,8 +103,11 @@ def run_suite(
         outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
         say(describe_outcome(run, outcomes[run.name]))
     open_both.cache_clear()
-    for decision in decide(suite, root):
-        say(describe_decision(decision))
+    trial = make_trial(suite_name, suite, root) if suite.statements else None
+    if trial is not None:
+        write_trial(trial, root)
+        for decision in trial.decisions:
+            say(describe_decision(decision))
     return [outcomes[run.name] for run in wanted]
 
 

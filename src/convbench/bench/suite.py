@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from convbench.claims.ledger import read_figures, read_paper
+from convbench.claims.trials import Statement
 from convbench.errors import RequestError, unknown
 from convbench.models import names
 from convbench.schema import parse, read_toml
@@ -64,28 +65,6 @@ class RunSpec:
         if self.boosted:
             return "ensemble"
         return "network" if self.recipe else "rival"
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Statement:
-    """A sentence about two runs of a suite, which their seeds decide.
-
-    says: the sentence, as it is if `better` is
-    better, worse: runs
-    metric: "top1_error", or "epochs", the passes until the test error is `target` percent or less
-    """
-
-    says: str
-    better: str
-    worse: str
-    metric: Literal["top1_error", "epochs"] = "top1_error"
-    target: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.metric == "epochs") != (self.target is not None):
-            raise RequestError(
-                f"statement {self.says!r}: expected a target error with the metric epochs, and only then"
-            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from convbench.claims import ClaimResult, FigureResult
+    from convbench.claims import ClaimResult, FigureResult, Trial
 
 WIDTH = 100  # characters, where the output is no terminal of its own width
 STYLE = {"right": "green", "wrong": "red", "ambiguous": "yellow"}
+DECIDED = {"holds": "green", "fails": "red", "undecided": "yellow"}
 
 
 def print_claims(results: Sequence[ClaimResult], console: Console | None = None) -> None:
@@ -53,6 +54,24 @@ def print_figures(results: Sequence[FigureResult], console: Console | None = Non
     console.print(table)
     agreeing = sum(one.agrees for one in results)
     console.print(f"\n{len(results)} published counts: {agreeing} agree, {len(results) - agreeing} do not")
+
+
+def print_trials(trials: Sequence[Trial], console: Console | None = None) -> None:
+    """Suite by suite: each statement, the means over the seeds, their difference with its interval, the verdict."""
+    console = console or _console()
+    widths = {"better": 6, "worse": 6, "difference": 33, "seeds": 5, "verdict": 9}
+    for trial in trials:
+        minutes = sum(outcome.seconds for outcomes in trial.runs.values() for outcome in outcomes) / 60
+        console.print(f"\n[bold underline]{trial.title}[/]")
+        console.print(f"suite {trial.suite}; {trial.cut} The runs took {minutes:,.0f} min in sum.")
+        table = _table(console, widths, rest="statement")
+        for one in trial.decisions:
+            unit = " epochs" if one.metric == "epochs" else " points"
+            means = [f"{sum(values) / len(values):.2f}" for values in (one.better, one.worse)]
+            difference = f"{one.difference:+.2f} ({one.low:+.2f} to {one.high:+.2f}){unit}"
+            verdict = Text(one.verdict, DECIDED[one.verdict])
+            table.add_row(*means, difference, str(len(one.better)), verdict, Text(one.says))
+        console.print(table)
 
 
 def _compared(one: ClaimResult) -> str:
