@@ -250,7 +250,7 @@ def test_photographs_in_files_are_evaluated_as_those_in_memory(tmp_path: Path) -
     for crops in ("centre", "ten"):
         found = [evaluate(net, data, preprocessing=crop, crops=crops).to_dict() for data in (photographs, coloured)]
         assert found[0]["confusion"] == found[1]["confusion"]
-    with pytest.raises(RequestError, match="digits: expected preprocessing.crop or size"):
+    with pytest.raises(RequestError, match=r"digits: expected preprocessing\.crop or size"):
         evaluate(net, photographs)
 
 

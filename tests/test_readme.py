@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -9,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from convbench.models import names as convbench_names
 
@@ -101,6 +104,30 @@ def test_what_a_network_costs(tmp_path: Path) -> None:
     assert "explained to the last operation" in referees
     assert "adam" in step
     assert re.search(r"at most \d{3} images at a time fit in 8.00 GiB", fits)
+
+
+def test_training_and_evaluation_as_published(tmp_path: Path) -> None:
+    """The commands as they stand, on few and small photographs, and so with smaller windows and fewer passes."""
+    noise = np.random.default_rng(0)
+    for split, place, number in itertools.product(("train", "val"), range(6), range(8)):
+        pixels = noise.integers(0, 60, (40, 52, 3), dtype=np.uint8) + 35 * place
+        folder = tmp_path / "PHOTOS" / split / f"class{place}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.jpg")
+    check, train, evaluate, trials = section("Training and evaluation, as published")
+    small = ["view.size=32", "preprocessing.shorter=36", "preprocessing.crop=32", "epochs=1", "batch_size=16"]
+    changes = [part for setting in small for part in ("--set", setting)]
+    for command, says in (
+        (convbench(check), "all readable"),
+        ([*convbench(train), *changes], "48 images"),
+        (convbench(evaluate), "gallery: classes.png"),
+        (convbench(trials), "holds"),
+    ):
+        done = run(command, tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+        assert says in done.stdout
+    with Image.open(tmp_path / "classes.png") as picture:
+        assert picture.width > 500
 
 
 @pytest.mark.slow
