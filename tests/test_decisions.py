@@ -142,3 +142,18 @@ def test_each_trial_has_its_picture(tmp_path: Path) -> None:
     for trial in read_trials():
         with Image.open(write_trial_picture(trial, tmp_path / f"{trial.suite}.png")) as picture:
             assert picture.width > 1000 and len(picture.convert("RGB").getcolors(2**24) or ()) > 10
+
+
+def test_the_document_says_what_the_trials_do() -> None:
+    text = (Path(__file__).parents[1] / "docs/trials.md").read_text()
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines() if row.startswith("| ")]
+    told = {row[0]: row[1:] for row in rows if row[0] not in ("statement", "---")}
+    decisions = [one for trial in read_trials() for one in trial.decisions]
+    assert set(told) == {one.says for one in decisions}
+    for one in decisions:
+        unit = "passes" if one.metric == "epochs" else "points"
+        means = [f"{sum(values) / len(values):.2f}" for values in (one.better, one.worse)]
+        difference = f"{one.difference:+.2f} ({one.low:+.2f} to {one.high:+.2f}) {unit}"
+        assert told[one.says] == [*means, difference, one.verdict]
+    for trial in read_trials():
+        assert f"trials/{trial.suite}.png" in text and trial.cut in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -47,6 +49,23 @@ def test_depthwise_gradients_are_torchs(side: int, kernel: int, stride: int, pad
     exact = gradients(layer.double(), x.double())
     for found, expected in zip(faster, exact, strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=2**-7, atol=2**-7 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("use", [lambda x: x[:, :, ::2, ::2], lambda x: x.mean(dim=(2, 3)), lambda x: torch.mean(x, 1)])
+def test_gradients_keep_the_channels_last(use: Callable[[Tensor], Tensor]) -> None:
+    def gradient(values: Tensor) -> Tensor:
+        x = values.clone(memory_format=torch.preserve_format).requires_grad_()
+        return torch.autograd.grad((use(x * 2) ** 2).sum(), x)[0]
+
+    values = torch.randn(2, 6, 8, 8)
+    last = values.contiguous(memory_format=torch.channels_last)
+    plain = gradient(last)
+    assert not plain.is_contiguous(memory_format=torch.channels_last), "torch has mended it: the operator can go"
+    with FasterOperators():
+        kept, first = gradient(last), gradient(values)
+    assert kept.is_contiguous(memory_format=torch.channels_last) and first.is_contiguous()
+    assert torch.equal(kept, plain)
+    torch.testing.assert_close(first, plain)  # sums run in another order there
 
 
 def test_the_mode_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
