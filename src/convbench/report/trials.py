@@ -9,6 +9,7 @@ import altair as alt
 import vl_convert
 
 from convbench.files import make_folder, write_whole
+from convbench.report.picture import fewer_colours
 
 if TYPE_CHECKING:
     from convbench.claims import Trial
@@ -46,7 +47,7 @@ def write_trial_picture(trial: Trial, out: Path) -> Path:
         .configure_axis(labelColor=TEXT, titleColor=FAINT, titleFontWeight="normal", gridColor="#ececec")
     )
     make_folder(out.parent)
-    write_whole(out, vl_convert.vegalite_to_png(chart.to_dict(), scale=SCALE))
+    write_whole(out, fewer_colours(vl_convert.vegalite_to_png(chart.to_dict(), scale=SCALE)))
     return out
 
 
