@@ -73,3 +73,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_the_training_table_is_the_benchmarks() -> None:
+    text = (DOCS / "performance.md").read_text().partition("Training beside the usual loop")[2]
+    lines = [json.loads(line) for line in (DOCS / "performance/training.json").read_text().splitlines()]
+    measured = {line["network"]: line for line in lines if "network" in line}
+    rows = {cells[0].partition(",")[0]: cells[1:] for cells in table(text.partition("In geometric mean")[0])}
+    assert set(rows) == set(measured)
+    for network, (batch, ours, usual, ratio, limit) in rows.items():
+        line, rates = measured[network], measured[network]["images_per_s"]
+        assert (batch, ratio, limit) == (str(line["batch"]), f"{line['ratio']:.2f}", f"{100 * line['limit']:.0f} %")
+        assert float(ours.replace(",", "")) == rates["ours"] and float(usual.replace(",", "")) == rates["usual"]
+    (mean,) = (line["geometric_mean"] for line in lines if "geometric_mean" in line)
+    assert f"In geometric mean {mean:.2f}." in text

@@ -14,6 +14,7 @@ import typer
 
 from convbench.bench.execute import resolve_recipe
 from convbench.bench.suite import Suite, open_suite
+from convbench.claims.ledger import read_claims
 from convbench.cli import app
 from convbench.counting import Cost, trace
 from convbench.data.catalogue import DATASETS
@@ -103,6 +104,7 @@ def test_a_recipe_survives_its_record(name: str) -> None:
 def test_a_suite_of_seeds_builds_its_networks(name: str) -> None:
     _, suite = open_suite(name)
     assert suite.seeds >= 3 and suite.statements and suite.cut
+    assert {one.claim for one in suite.statements if one.claim} <= {claim.id for claim in read_claims()}
     assert [answers(recipe) for run in suite.runs if (recipe := resolve_recipe(suite, run))] == [(2, 10)] * len(
         suite.runs
     )

@@ -41,10 +41,9 @@ def make_trial(name: str, suite: Suite, root: Path) -> Trial | None:
     )
 
 
-def write_trial(trial: Trial, root: Path) -> Path:
-    """The file of the trial in the suite's folder."""
+def write_trial(trial: Trial, root: Path) -> None:
+    """Into the suite's folder."""
     write_json(root / FILE, asdict(trial))
-    return root / FILE
 
 
 def _done(folder: Path) -> dict[str, Any] | None:
