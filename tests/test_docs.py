@@ -75,6 +75,28 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_the_figures_of_training_and_loading_are_the_benchmarks() -> None:
+    text = " ".join((DOCS / "performance.md").read_text().split())
+    learnt, loaded = (
+        json.loads((DOCS / f"performance/{name}.json").read_text()) for name in ("resnet20_to_91", "loader")
+    )
+    low, high = learnt["interval"]
+    assert learnt["reached"]
+    assert (
+        f"{learnt['passes']} passes, and ends with {100 - learnt['top1_error']:.2f} % of the test images right (error "
+        f"{learnt['top1_error']:.2f} %, interval {low:.2f} to {high:.2f}; one seed) {learnt['minutes']:.2f} minutes"
+    ) in text
+    low, high = loaded["interval"]["torchvision"]
+    assert (
+        f"{loaded['images_per_s']['convbench']:,.0f} images a second, {loaded['ratio']['torchvision']:.2f} ({low:.2f} to "
+        f"{high:.2f}) times torchvision's `decode_jpeg` and v2, {loaded['ratio']['pillow']:.2f} times Pillow"
+    ) in text
+    waits = [json.loads(line) for line in (DOCS / "performance/data_wait.json").read_text().splitlines()]
+    mobilenet, resnet, alexnet = (f"{100 * one['data_wait']:.1f} %" for one in waits)
+    told = f"{mobilenet} of the time (mobilenet_v1), {resnet} (resnet18), {alexnet} (alexnet)"
+    assert f"wait for them {told}" in text
+
+
 def test_the_training_table_is_the_benchmarks() -> None:
     text = (DOCS / "performance.md").read_text().partition("Training beside the usual loop")[2]
     lines = [json.loads(line) for line in (DOCS / "performance/training.json").read_text().splitlines()]
