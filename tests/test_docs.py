@@ -87,8 +87,9 @@ def test_the_figures_of_training_and_loading_are_the_benchmarks() -> None:
         f"{learnt['top1_error']:.2f} %, interval {low:.2f} to {high:.2f}; one seed) {learnt['minutes']:.2f} minutes"
     ) in text
     low, high = loaded["interval"]["torchvision"]
+    rate = f"{loaded['images_per_s']['convbench']:,.0f}"
     assert (
-        f"{loaded['images_per_s']['convbench']:,.0f} images a second, {loaded['ratio']['torchvision']:.2f} ({low:.2f} to "
+        f"{rate} images a second, {loaded['ratio']['torchvision']:.2f} ({low:.2f} to "
         f"{high:.2f}) times torchvision's `decode_jpeg` and v2, {loaded['ratio']['pillow']:.2f} times Pillow"
     ) in text
     waits = [json.loads(line) for line in (DOCS / "performance/data_wait.json").read_text().splitlines()]

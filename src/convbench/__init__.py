@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convbench import explain as explain
     from convbench.activations import features as features
     from convbench.bench.cost import cost as cost
     from convbench.bench.export import export as export
@@ -59,10 +60,14 @@ _HOME = {
     "train": "convbench.bench.train",
 }
 
-__all__ = sorted(_HOME)
+_PACKAGES = ("explain",)  # whose functions are called by the package's name: cb.explain.deconvnet
+
+__all__ = sorted((*_HOME, *_PACKAGES))
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'convbench' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -1,12 +1,17 @@
-"""What a network computes on the way: the output of any named layer."""
+"""What a network computes on the way: the outputs of named layers."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from convbench.errors import unknown
+
+Seen = TypeVar("Seen")
 
 
 def features(net: nn.Module, images: Tensor, layer: str) -> Tensor:
@@ -19,25 +24,37 @@ def features(net: nn.Module, images: Tensor, layer: str) -> Tensor:
     A layer that runs several times answers with its first output. Gradients flow where they are enabled.
     Raises RequestError for an unknown layer, and for one that does not run (an auxiliary head in evaluation mode).
     """
+    return watch(net, images, [layer], lambda output: output)[layer]
+
+
+def watch(net: nn.Module, images: Tensor, layers: Iterable[str], see: Callable[[Tensor], Seen]) -> dict[str, Seen]:
+    """What `see` makes of each layer's output, the moment it is there, in one run that ends with the last of them.
+
+    What follows a layer may overwrite its output in place: `see` is before that. Otherwise as `features`.
+    """
+    wanted = list(dict.fromkeys(layers))
     modules = dict(net.named_modules())
-    if layer not in modules:
-        raise unknown("layer", layer, [name for name in modules if name])
-    found: list[Tensor] = []
+    for layer in wanted:
+        if layer not in modules:
+            raise unknown("layer", layer, [name for name in modules if name])
+    seen: dict[str, Seen] = {}
 
-    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        found.append(output)
-        raise _Reached
+    def look(layer: str, _: nn.Module, __: Any, output: Any) -> None:
+        if layer not in seen:
+            seen[layer] = see(output)
+        if len(seen) == len(wanted):
+            raise _Reached
 
-    hook = modules[layer].register_forward_hook(keep)
-    try:
-        net(images)
-    except _Reached:
-        return found[0]
-    finally:
-        hook.remove()
+    with ExitStack() as hooks:
+        for layer in wanted:
+            hooks.callback(modules[layer].register_forward_hook(partial(look, layer)).remove)
+        try:
+            net(images)
+        except _Reached:
+            return seen
     running = [name for name in getattr(net, "stages", ()) or modules if name]
-    raise unknown("layer that runs in this mode", layer, running)
+    raise unknown("layer that runs in this mode", next(one for one in wanted if one not in seen), running)
 
 
 class _Reached(Exception):  # noqa: N818 (a signal, not an error)
-    """The layer has run; the rest of the network need not."""
+    """All wanted layers have run; the rest of the network need not."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convbench.cli_explain import explain_app
 from convbench.errors import ConvbenchError, RequestError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 weights_app = typer.Typer(help="Weights of other libraries.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+app.add_typer(explain_app, name="explain")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DataDir = Annotated[
@@ -242,6 +244,9 @@ def train(
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
     head_only: Annotated[bool, typer.Option("--head-only", help="The last layer alone learns.")] = False,
+    keep: Annotated[
+        str, typer.Option(help="Epochs after which the weights are kept for `explain evolution`, such as 0,1,2,5.")
+    ] = "",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -261,7 +266,7 @@ def train(
         seed=seed,
         resume=resume,
         data_dir=data_dir,
-        options=Options(save_every, workers, tensorboard),
+        options=Options(save_every, workers, tensorboard, keep=tuple(_numbers(keep, "--keep")) if keep else ()),
         command=_command(),
     )
     if int(os.environ.get("RANK", "0")) > 0:

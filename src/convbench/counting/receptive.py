@@ -35,6 +35,17 @@ class ReceptiveField:
     stride: Pair
     offset: Pair
 
+    def box(self, unit: Pair, image: Pair) -> tuple[int, int, int, int]:
+        """What the unit at (row, column) sees of an image of (rows, columns): top, left, bottom, right.
+
+        Cut at the image's border; bottom and right are the first pixels outside.
+        """
+        starts = [offset + place * stride for offset, place, stride in zip(self.offset, unit, self.stride, strict=True)]
+        ends = [start + size for start, size in zip(starts, self.size, strict=True)]
+        top, left = (max(start, 0) for start in starts)
+        bottom, right = (min(end, side) for end, side in zip(ends, image, strict=True))
+        return top, left, bottom, right
+
     def to_dict(self) -> dict[str, list[int]]:
         """Plain values for JSON."""
         return {"size": list(self.size), "stride": list(self.stride), "offset": list(self.offset)}

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convbench.activations import features
 from convbench.counting.counter import LayerCounter
 from convbench.counting.meta import twins_on_meta
+from convbench.counting.receptive import ReceptiveField
 from convbench.counting.rows import Cost, Unknown
 from convbench.errors import RequestError
 from convbench.modes import borrowed_mode
@@ -56,6 +58,19 @@ def trace(
     cost = Cost(name, input_shape, tuple(counter.rows), unknown, auxiliary, has_backward=backward)
     assert cost.params + auxiliary == sum(p.numel() for p in net.parameters())
     return cost
+
+
+def receptive_field(net: nn.Module, input_shape: tuple[int, ...], layer: str) -> ReceptiveField | None:
+    """What the units of the module named `layer` see of an image (channels, height, width), in evaluation mode.
+
+    None where the field cannot be followed. Raises RequestError for an unknown layer, and one that does not run.
+    """
+    kind = next((p.dtype for p in net.parameters() if p.is_floating_point()), None)
+    image = torch.empty(1, *input_shape, dtype=kind, device="meta")
+    counter = LayerCounter(net, 1, (image,))
+    with borrowed_mode(net, training=False), twins_on_meta(net), torch.no_grad(), counter:
+        output = features(net, image, layer)
+    return counter.fields.of(output)
 
 
 def _run(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
+from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -21,7 +22,7 @@ from convbench.data.dataset import Dataset
 from convbench.errors import ConvbenchError, RequestError
 from convbench.evaluation.scoring import score_batches
 from convbench.evaluation.source import Source, prepared, prepared_shape, preprocessing_for
-from convbench.files import write_whole
+from convbench.files import make_folder, write_whole
 from convbench.progress import progress
 from convbench.randomness import generator, number
 from convbench.training.board import Board
@@ -70,11 +71,18 @@ class Options:
     save_every: seconds between states within an epoch
     workers: processes that read photographs in files, for each that computes; default by the machine
     tensorboard: whether curves are written for TensorBoard, too, into the training's folder
+    keep: epochs after which the weights are kept for good, as `checkpoint(folder, epoch)`; 0 for those at the start
     """
 
     save_every: float = SAVE_EVERY
     workers: int | None = None
     tensorboard: bool = False
+    keep: tuple[int, ...] = ()
+
+
+def checkpoint(folder: Path, epoch: int) -> Path:
+    """The file of the weights after `epoch` epochs of the training in `folder`."""
+    return folder / "checkpoints" / f"epoch-{epoch:04}.safetensors"
 
 
 class InterruptedTrainingError(ConvbenchError):
@@ -117,7 +125,7 @@ def fit(
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
         requests = stack.enter_context(heeding_signals(options.save_every)) if folder is not None else None
-        training = _Training(net, dataset, recipe, seed, test, folder, requests, options.workers)
+        training = _Training(net, dataset, recipe, seed, test, folder, requests, options)
         stack.callback(training.feed.close)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
@@ -140,9 +148,10 @@ class _Training:
         test: Source | None,
         folder: Path | None,
         requests: Requests | None,
-        workers: int | None,
+        options: Options,
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
+        self.kept_epochs = options.keep
         self.source, self.requests = dataset, requests
         validation, learnt = hold_out(dataset, recipe.held_out, recipe.images)
         self.validation = validation if validation is None or isinstance(validation, Dataset) else validation.readable()
@@ -160,7 +169,7 @@ class _Training:
         if self.choices.compiled:
             self.model.compile()
         share = Share(self.pieces, self.mine)
-        self.feed, self.n = make_feed(learnt, recipe, seed, share, self.device, workers), len(learnt)
+        self.feed, self.n = make_feed(learnt, recipe, seed, share, self.device, options.workers), len(learnt)
         self.loss_of, self.optimiser = make_loss(recipe), make_optimiser(net, recipe)
         simple = self.processes.count == 1 and isinstance(self.feed, MemoryFeed)
         if isinstance(self.optimiser, StochasticDiagonalLM) and not simple:
@@ -196,6 +205,8 @@ class _Training:
             print(f"{self.recipe.network}: {self.choices}", file=sys.stderr)
         done = len(self.history) * self.n + self.step * self.recipe.batch_size
         total = self.recipe.epochs * self.n - done
+        if not self.steps_done:
+            self.keep_weights()
         with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
             for epoch in range(len(self.history), self.recipe.epochs):
                 self.set_mode()
@@ -287,14 +298,13 @@ class _Training:
 
     def end_epoch(self, epoch: int) -> Metrics:
         """Judge the epoch, write it down, and begin the next."""
-        judged = self.net if self.average is None else self.average.module
         metrics = Metrics(
             epoch=epoch + 1,
             loss=float(self.loss) / self.n,
             lr=self.optimiser.param_groups[0]["lr"],
             train_error=100 * int(self.wrong) / self.n,
-            test_error=self.error_on(self.test, judged),
-            validation_error=self.error_on(self.validation, judged),
+            test_error=self.error_on(self.test, self.judged),
+            validation_error=self.error_on(self.validation, self.judged),
             seconds=self.seconds,
             images_per_s=self.n / self.seconds,
             data_wait=self.waited / self.seconds,
@@ -307,8 +317,19 @@ class _Training:
             lines = "".join(json.dumps(asdict(one)) + "\n" for one in self.history)
             write_whole(self.folder / "metrics.jsonl", lines.encode())
         self.note_bad_files()
+        self.keep_weights()
         self.save()
         return metrics
+
+    def keep_weights(self) -> None:
+        """Write down the weights, those that are judged, where the epochs so far are among those to be kept."""
+        epoch = len(self.history)
+        if self.folder is None or epoch not in self.kept_epochs or not self.processes.first:
+            return
+        file = checkpoint(self.folder, epoch)
+        make_folder(file.parent)
+        state = {key: value.contiguous() for key, value in self.judged.state_dict().items()}
+        write_whole(file, save_tensors(state))
 
     def note_bad_files(self) -> None:
         """Write down which photographs could not be read, and gave way to others."""
@@ -316,6 +337,11 @@ class _Training:
         if bad and self.folder is not None and self.processes.first:
             lines = "".join(f"{path}: {reason}\n" for path, reason in sorted(bad.items()))
             write_whole(self.folder / "bad_files.txt", lines.encode(errors="surrogateescape"))
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network with the weights that count: the averages, where there are any."""
+        return self.net if self.average is None else self.average.module
 
     @property
     def validation_errors(self) -> list[float]:

@@ -1,0 +1,261 @@
+"""`convbench explain`: pictures of what a network has learnt and what it looks at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from convbench.explain.figure import Figure
+
+explain_app = typer.Typer(
+    help="See inside: filters, maps, projections to the pixels, occlusion. Every command writes a picture.",
+    no_args_is_help=True,
+)
+
+Network = Annotated[str, typer.Argument(help="A network's name, or package.module:callable that makes one.")]
+Photograph = Annotated[Path, typer.Argument(help="A photograph, in any format that Pillow reads.")]
+Weights = Annotated[Path | None, typer.Option(help="Ours or another library's, or a run's folder.")]
+Layer = Annotated[str, typer.Option(help="A layer's name, as `convbench cost NETWORK` lists them.")]
+Unit = Annotated[int | None, typer.Option(help="Counted from 0; default the strongest.")]
+Method = Annotated[str, typer.Option(help="deconvnet, guided (backpropagation) or gradient.")]
+Units = Annotated[str, typer.Option(help="How many by chance, such as 16, or which, such as 3,17,40.")]
+Seed = Annotated[int, typer.Option(help="Of what is chosen by chance.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where the data sets lie; else CONVBENCH_DATA, the cache, the system.")
+]
+Out = Annotated[Path | None, typer.Option(help="The PNG to write; default named after network and command, here.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@explain_app.command()
+def filters(
+    network: Network,
+    weights: Weights = None,
+    layer: Annotated[str | None, typer.Option(help="A convolution's name; default the first.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """The filters of a convolution, each scaled by its own largest magnitude; grey is zero."""
+    from convbench import explain
+    from convbench.bench.explain import open_subject
+
+    found = explain.filters(open_subject(network, weights).net, layer)
+    _finish(found.to_dict(), found.figure, _picture(out, network, "filters"), as_json)
+
+
+@explain_app.command()
+def activations(
+    network: Network, image: Photograph, layer: Layer, weights: Weights = None, out: Out = None, as_json: Json = False
+) -> None:
+    """All maps of a layer for one image, each from black, its least, to white, its greatest value."""
+    from convbench import explain
+    from convbench.bench.explain import open_subject, prepare_image
+
+    loaded = open_subject(network, weights)
+    found = explain.activations(loaded.net, prepare_image(loaded, image), layer)
+    _finish(found.to_dict(), found.figure, _picture(out, network, "activations"), as_json)
+
+
+@explain_app.command()
+def deconvnet(
+    network: Network,
+    image: Photograph,
+    layer: Layer,
+    weights: Weights = None,
+    unit: Unit = None,
+    position: Annotated[str | None, typer.Option(help="ROW,COLUMN in the map; default where it is strongest.")] = None,
+    method: Method = "deconvnet",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What made one unit answer: its activation projected down to the pixels."""
+    from convbench import explain
+    from convbench.bench.explain import open_subject, prepare_image
+
+    place = None if position is None else _position(position)
+    loaded = open_subject(network, weights)
+    found = explain.deconvnet(loaded.net, prepare_image(loaded, image), layer, unit, place, method=method)  # type: ignore[arg-type]
+    _finish(found.to_dict(), found.figure, _picture(out, network, method), as_json)
+
+
+@explain_app.command()
+def occlusion(
+    network: Network,
+    image: Photograph,
+    weights: Weights = None,
+    layer: Annotated[str | None, typer.Option(help="Whose strongest unit is watched, too.")] = None,
+    target: Annotated[int | None, typer.Option(help="The class, from 0; default the most probable.")] = None,
+    square: Annotated[int | None, typer.Option(help="Pixels of a side; default a fifth of the image's.")] = None,
+    steps: Annotated[int, typer.Option(help="Places along each side.")] = 14,
+    engine: Annotated[str, typer.Option(help="Such as openvino-fp32; default the fastest faithful one.")] = "auto",
+    precision: Annotated[str, typer.Option(help="The lowest that auto may take: fp32 or bf16.")] = "fp32",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What the network answers when a grey square covers a part of the image."""
+    from convbench import explain
+    from convbench.bench.explain import grey_of, open_subject, prepare_image
+
+    loaded = open_subject(network, weights)
+    found = explain.occlusion(
+        *(loaded.net, prepare_image(loaded, image), layer),
+        target=target,
+        square=square,
+        steps=steps,
+        grey=grey_of(loaded),
+        classes=loaded.classes,
+        engine=engine,
+        precision=precision,
+    )
+    _finish(found.to_dict(), found.figure, _picture(out, network, "occlusion"), as_json)
+
+
+@explain_app.command()
+def sanity(
+    network: Network,
+    image: Photograph,
+    layer: Layer,
+    weights: Weights = None,
+    unit: Unit = None,
+    method: Method = "deconvnet",
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Whether the projection depends on what was learnt: weights made random from the top down."""
+    from convbench import explain
+    from convbench.bench.explain import open_subject, prepare_image
+
+    loaded = open_subject(network, weights)
+    found = explain.sanity(loaded.net, prepare_image(loaded, image), layer, unit, method=method, seed=seed)  # type: ignore[arg-type]
+    _finish(found.to_dict(), found.figure, _picture(out, network, "sanity"), as_json)
+
+
+@explain_app.command()
+def invariance(
+    network: Network,
+    image: Photograph,
+    layers: Annotated[str, typer.Option(help="With commas between, such as pool1,relu7.")],
+    weights: Weights = None,
+    change: Annotated[str, typer.Option(help="translation, scale or rotation.")] = "translation",
+    target: Annotated[int | None, typer.Option(help="The class, from 0; default the most probable.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """How far features and answer move when the image is moved, enlarged or turned."""
+    from convbench import explain
+    from convbench.bench.explain import open_subject, prepare_image
+
+    loaded = open_subject(network, weights)
+    found = explain.invariance(loaded.net, prepare_image(loaded, image), layers.split(","), change, target=target)
+    _finish(found.to_dict(), found.figure, _picture(out, network, change), as_json)
+
+
+@explain_app.command()
+def top9(
+    network: Network,
+    data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
+    layers: Annotated[str, typer.Option(help="With commas between, such as relu1,relu3.")],
+    weights: Weights = None,
+    units: Units = "16",
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    method: Method = "deconvnet",
+    seed: Seed = 0,
+    engine: Annotated[str, typer.Option(help="Such as openvino-fp32; default the fastest faithful one.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder; default explain/top9 in the run's, or NETWORK-top9 here.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """The nine images at which units are strongest, with their projections; a second call finds them kept."""
+    from convbench.bench.explain import top9 as top9_of
+
+    in_run = weights is not None and weights.is_dir()
+    folder = out or (weights / "explain" / "top9" if in_run and weights else Path(f"{_plain(network)}-top9"))
+    found = top9_of(
+        *(network, weights, data_name, layers.split(","), _units(units), folder),
+        split=split,
+        method=method,  # type: ignore[arg-type]
+        seed=seed,
+        engine=engine,
+        data_dir=data_dir,
+    )
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        for picture in found["pictures"]:
+            print(f"picture: {folder / picture}")
+
+
+@explain_app.command()
+def evolution(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that was trained with --keep.")],
+    layer: Layer,
+    units: Units = "8",
+    images: Annotated[int, typer.Option(min=1, help="So many of the data set are looked at.")] = 1000,
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    method: Method = "deconvnet",
+    seed: Seed = 0,
+    out: Out = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Units' strongest projections over the checkpoints of a training."""
+    from convbench.bench.explain import evolution as evolution_of
+
+    found = evolution_of(
+        *(run, layer, _units(units)),
+        images=images,
+        split=split,
+        method=method,  # type: ignore[arg-type]
+        seed=seed,
+        data_dir=data_dir,
+    )
+    _finish(found.to_dict(), found.figure, out or run / "explain" / f"evolution-{layer}.png", as_json)
+
+
+def _finish(values: dict[str, Any], figure: Figure, out: Path, as_json: bool) -> None:
+    """Write the picture and say so."""
+    file = figure.save(out)
+    if as_json:
+        print(json.dumps({**values, "picture": str(file)}, indent=1))
+    else:
+        print(figure.title)
+        print(f"picture: {file}")
+
+
+def _picture(out: Path | None, network: str, what: str) -> Path:
+    return out or Path(f"{_plain(network)}-{what}.png")
+
+
+def _plain(network: str) -> str:
+    """A name that a file can have."""
+    return network.replace(":", ".").replace("/", ".")
+
+
+def _units(text: str) -> int | list[int]:
+    numbers = _numbers(text, "--units")
+    return numbers if "," in text else numbers[0]
+
+
+def _position(text: str) -> tuple[int, int]:
+    numbers = _numbers(text, "--position")
+    if len(numbers) != 2:
+        raise RequestError(f"--position expects ROW,COLUMN, such as 3,5, found {text!r}")
+    return numbers[0], numbers[1]
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(
+            f"{option} expects whole numbers with commas between, such as 3,17, found {text!r}"
+        ) from None

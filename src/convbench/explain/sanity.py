@@ -1,0 +1,145 @@
+"""Whether a projection depends on what the network has learnt: its weights are made random from the top down.
+
+After Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018, who found methods that hardly notice.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convbench.activations import watch
+from convbench.explain.curves import Curve, draw_curves
+from convbench.explain.deconvnet import Projection, deconvnet, one_image
+from convbench.explain.figure import Figure, Tile, join, projected, sheet, stretched
+from convbench.explain.projection import Method, project
+from convbench.modes import evaluation_mode
+
+
+@dataclass(frozen=True)
+class Step:
+    """layer: made random last, with all above it
+
+    signed, magnitudes: rank correlation (Spearman's) of the projection with that of the trained network, -1 to 1,
+        within the box that the unit sees; of the values, and of their magnitudes summed over the channels; 0 where
+        nothing comes down any more
+    """
+
+    layer: str
+    pixels: Tensor
+    signed: float
+    magnitudes: float
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """trained: the projection that is compared; steps: from the top down"""
+
+    trained: Projection
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The projection at each step, and the curve of similarity."""
+        first = Tile(projected(self.trained.pixels), "trained")
+        shown = [Tile(stretched(self.trained.image), "image"), first]
+        shown += [Tile(projected(step.pixels), f"{step.layer}: {step.signed:.2f}") for step in self.steps]
+        rows = [shown[start : start + 8] for start in range(0, len(shown), 8)]
+        names = ["trained", *(step.layer for step in self.steps)]
+        curves = [
+            Curve("values", names, [1.0, *(step.signed for step in self.steps)]),
+            Curve("magnitudes", names, [1.0, *(step.magnitudes for step in self.steps)]),
+        ]
+        title = (
+            f"{self.trained.layer}, unit {self.trained.unit}, {self.trained.method}: weights random from the top down"
+        )
+        return join(sheet(rows, title), draw_curves(curves, "random down to", "rank correlation"))
+
+    def _repr_html_(self) -> str:
+        return self.figure._repr_html_()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the pixels."""
+        steps = [{"layer": one.layer, "signed": one.signed, "magnitudes": one.magnitudes} for one in self.steps]
+        return {**self.trained.to_dict(), "steps": steps}
+
+
+def sanity(
+    net: nn.Module,
+    image: Tensor,
+    layer: str,
+    unit: int | None = None,
+    *,
+    method: Method = "deconvnet",
+    seed: int = 0,
+) -> Sanity:
+    """Project one unit, then again and again with one more layer's weights made random, from `layer` downwards.
+
+    Every parameter is drawn anew from a normal distribution of its own mean and deviation; statistics of batch
+    normalisation stay. Unit and position stay those of the trained network.
+
+    Args: as in `deconvnet`; a copy of `net` is made random. Raises what `deconvnet` raises.
+    """
+    trained = deconvnet(net, image, layer, unit, method=method)
+    batch, changed = one_image(image), copy.deepcopy(net)
+    generator = torch.Generator().manual_seed(seed)
+
+    def one_there(output: Tensor) -> Tensor:
+        there = torch.zeros_like(output)
+        there[(0, trained.unit, *(trained.position or ()))] = 1
+        return there
+
+    steps = []
+    for name, modules in reversed(_layers_before(changed, batch, layer)):
+        with torch.no_grad():
+            for parameter in (one for module in modules for one in module.parameters(recurse=False)):
+                parameter.copy_(_like(parameter, generator))
+        pixels = project(changed, batch, layer, one_there, method)[0][0]
+        now, before = trained.crop(pixels), trained.crop(trained.pixels)
+        of_values = _correlation(now, before)
+        of_magnitudes = _correlation(now.abs().sum(0), before.abs().sum(0))
+        steps.append(Step(name, pixels, of_values, of_magnitudes))
+    return Sanity(trained, tuple(steps))
+
+
+def _layers_before(net: nn.Module, image: Tensor, layer: str) -> list[tuple[str, list[nn.Module]]]:
+    """The layers with weights that run until `layer` is there, in the order in which they begin.
+
+    Modules whose parameters are vectors alone, such as normalisations, go with the layer before them.
+    """
+    order: dict[str, nn.Module] = {}
+    with ExitStack() as hooks, evaluation_mode(net), torch.no_grad():
+        for name, module in net.named_modules():
+            if next(module.parameters(recurse=False), None) is not None:
+
+                def note(module: nn.Module, _: object, name: str = name) -> None:
+                    order.setdefault(name, module)
+
+                hooks.callback(module.register_forward_pre_hook(note).remove)
+        watch(net, image, [layer], lambda output: None)
+    layers: list[tuple[str, list[nn.Module]]] = []
+    for name, module in order.items():
+        if layers and all(parameter.dim() < 2 for parameter in module.parameters(recurse=False)):
+            layers[-1][1].append(module)
+        else:
+            layers.append((name, [module]))
+    return layers
+
+
+def _like(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Random numbers of the parameter's mean and deviation, made on the processor: the same on every device."""
+    deviation = float(parameter.std()) if parameter.numel() > 1 else 0.0
+    return float(parameter.mean()) + deviation * torch.randn(parameter.shape, generator=generator)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    from scipy.stats import spearmanr  # half a second, which the other explanations need not wait for
+
+    found = float(spearmanr(a.flatten().double().numpy(), b.flatten().double().numpy()).statistic)
+    return found if found == found else 0.0  # NaN: one of them is the same everywhere

@@ -1,0 +1,397 @@
+"""Filters, maps, top nine, occlusion, evolution, sanity, invariance: against plain loops, and as commands."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+import convbench as cb
+from convbench.bench.explain import grey_of, open_subject, prepare_image
+from convbench.data import Preprocessing
+from convbench.errors import RequestError
+from convbench.explain.figure import Figure, Tile, coloured, in_colours, sheet, signed, stretched
+from convbench.training.loop import Options, checkpoint
+from small_trainings import digits, recipe_with, trained
+from test_cli import convbench, one_line
+
+SIZED = Preprocessing(size=28)
+
+
+@pytest.fixture(scope="module")
+def learnt() -> nn.Module:
+    """A network that tells digits apart."""
+    recipe = recipe_with(loss="cross_entropy", network="lenet5_relu", preprocessing={"size": 28})
+    return trained(recipe, digits(400))[0]
+
+
+@pytest.fixture(scope="module")
+def image() -> Tensor:
+    return SIZED(digits(1).images)[0]
+
+
+def test_filters_are_the_first_convolutions(learnt: nn.Module) -> None:
+    found = cb.explain.filters(learnt)
+    assert found.layer == "c1"
+    assert torch.equal(found.weights, dict(learnt.named_parameters())["c1.weight"])
+    assert cb.explain.filters(resnet18(weights=None), "layer1.0.conv2").weights.shape == (64, 64, 3, 3)
+
+
+def test_filters_of_what_is_no_convolution_are_told() -> None:
+    with pytest.raises(RequestError, match="convolution 'fc'"):
+        cb.explain.filters(resnet18(weights=None), "fc")
+    with pytest.raises(RequestError, match="expected a convolution"):
+        cb.explain.filters(nn.Sequential(nn.Linear(3, 3)))
+
+
+@pytest.mark.parametrize("layer", ["s2", "f6"])
+def test_activations_are_the_features(learnt: nn.Module, image: Tensor, layer: str) -> None:
+    found = cb.explain.activations(learnt, image, layer)
+    with torch.no_grad():
+        expected = cb.features(learnt.eval(), image[None], layer)[0]
+    assert torch.equal(found.maps.flatten(), expected.flatten())
+    assert found.maps.dim() == 3
+
+
+def test_a_layer_without_maps_or_values_is_told(image: Tensor) -> None:
+    class Pair(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x
+
+    with pytest.raises(RequestError, match="found tuple"):
+        cb.explain.activations(nn.Sequential(Pair()), image, "0")
+    with pytest.raises(RequestError, match=r"found \(1, 1, 784\)"):
+        cb.explain.activations(nn.Sequential(nn.Flatten(2)), image, "0")
+
+
+@pytest.mark.parametrize("engine", ["eager", "openvino-fp32"])
+def test_top9_finds_what_a_look_at_all_activations_finds(learnt: nn.Module, engine: str) -> None:
+    source, layers = digits(300), ["c1", "f6"]
+    tops = cb.explain.top9(learnt, source, layers, [0, 3, 5], preprocessing=SIZED, engine=engine)
+    assert [top.layer for top in tops] == layers
+    images = SIZED(source.images)
+    for top in tops:
+        with torch.no_grad():
+            maps = cb.features(learnt.eval(), images, top.layer)
+        peaks = maps.flatten(2).amax(2) if maps.dim() == 4 else maps
+        for unit in top.units:
+            best = peaks[:, unit.unit].topk(9)
+            assert sorted(one.index for one in unit.strongest) == sorted(best.indices.tolist())
+            found = [one.projection.activation for one in unit.strongest]
+            torch.testing.assert_close(torch.tensor(found), best.values, rtol=1e-4, atol=1e-5)
+            first = unit.strongest[0]
+            alone = cb.explain.deconvnet(learnt, images[first.index], top.layer, unit.unit)
+            torch.testing.assert_close(first.projection.pixels, alone.pixels, rtol=1e-4, atol=1e-5)
+            assert (first.projection.position, first.projection.box) == (alone.position, alone.box)
+
+
+def test_units_are_chosen_by_the_seed(learnt: nn.Module) -> None:
+    def units(seed: int) -> list[int]:
+        (top,) = cb.explain.top9(learnt, digits(20), ["f6"], 5, preprocessing=SIZED, count=1, seed=seed)
+        return [unit.unit for unit in top.units]
+
+    assert units(0) == units(0) != units(1)
+    assert len(units(0)) == len(set(units(0))) == 5
+
+
+def test_a_data_set_with_fewer_than_nine_images_gives_all(learnt: nn.Module) -> None:
+    (top,) = cb.explain.top9(learnt, digits(4), ["c1"], 2, preprocessing=SIZED)
+    assert [len(unit.strongest) for unit in top.units] == [4, 4]
+    assert top.figure.image.width > 100
+
+
+def test_top9_tells_a_unit_out_of_range(learnt: nn.Module) -> None:
+    with pytest.raises(RequestError, match="c1: expected units from 0 to 5, found 6"):
+        cb.explain.top9(learnt, digits(4), ["c1"], [0, 6], preprocessing=SIZED)
+
+
+@pytest.mark.parametrize("layer", [None, "c3"])
+def test_occlusion_is_what_one_covered_image_after_the_other_gives(
+    learnt: nn.Module, image: Tensor, layer: str | None
+) -> None:
+    found = cb.explain.occlusion(learnt, image, layer, square=7, steps=4, grey=[0.25], target=2)
+    net = learnt.eval()
+    for row, top in enumerate((0, 7, 14, 21)):
+        for column, left in enumerate((0, 7, 14, 21)):
+            covered = image[None].clone()
+            covered[:, :, top : top + 7, left : left + 7] = 0.25
+            with torch.no_grad():
+                scores = net(covered)
+            torch.testing.assert_close(found.probability[row, column], scores.softmax(1)[0, 2])
+            assert found.answers[row, column] == scores.argmax()
+            if layer is not None and found.activation is not None and found.projection is not None:
+                with torch.no_grad():
+                    summed = cb.features(net, covered, layer)[0, found.projection.unit].sum()
+                torch.testing.assert_close(found.activation[row, column], summed)
+    assert (found.activation is None) == (layer is None)
+    with torch.no_grad():
+        assert found.clean == pytest.approx(float(net(image[None]).softmax(1)[0, 2]), rel=1e-5)
+
+
+def test_covering_the_digit_costs_probability_and_covering_the_margin_does_not(
+    learnt: nn.Module, image: Tensor
+) -> None:
+    found = cb.explain.occlusion(learnt, image, square=8, steps=11, grey=[0.0])
+    assert found.target == int(digits(1).labels[0])
+    corner, least = float(found.probability[0, 0]), float(found.probability.min())
+    assert abs(corner - found.clean) < 0.2 * found.clean
+    assert least < 0.5 * found.clean
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"square": 29}, "1 to 28 pixels, found 29"),
+        ({"steps": 1}, "at least 2 places"),
+        ({"grey": [0.5, 0.5, 0.5]}, "1 channels, found 3"),
+        ({"target": 10}, "0 to 9, found 10"),
+        ({"layer": "c9"}, "c9"),
+    ],
+)
+def test_wrong_occlusions_are_told(
+    learnt: nn.Module, image: Tensor, request_: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(RequestError, match=expected):
+        cb.explain.occlusion(learnt, image, **request_)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_checkpoints_are_the_weights_of_their_epochs(tmp_path: Path, average: float | None) -> None:
+    """Those after the last epoch are the result's, those of epoch 1 the result of a training of so many steps."""
+    recipe = recipe_with(network="lenet5_relu", loss="cross_entropy", preprocessing={"size": 28}, average=average)
+    net, _ = trained(recipe, digits(64), folder=tmp_path, options=Options(keep=(0, 1, 3)))
+    assert sorted(file.name for file in (tmp_path / "checkpoints").iterdir()) == [
+        checkpoint(tmp_path, epoch).name for epoch in (0, 1, 3)
+    ]
+
+    def weights(epoch: int) -> dict[str, Tensor]:
+        from safetensors.torch import load_file
+
+        return load_file(checkpoint(tmp_path, epoch))
+
+    assert all(torch.equal(value, weights(3)[key]) for key, value in net.state_dict().items())
+    assert not any(torch.equal(value, weights(1)[key]) for key, value in weights(0).items())
+
+
+def test_evolution_is_the_strongest_of_each_checkpoint(learnt: nn.Module) -> None:
+    torch.manual_seed(0)
+    before = cb.build("lenet5_relu", in_channels=1, image_size=28)
+    found = cb.explain.evolution(
+        iter([("epoch 0", before), ("epoch 3", learnt)]), digits(100), "c3", [1, 4], preprocessing=SIZED
+    )
+    assert [name for name, _ in found.stages] == ["epoch 0", "epoch 3"]
+    for (_, top), net in zip(found.stages, (before, learnt), strict=True):
+        (same,) = cb.explain.top9(net, digits(100), ["c3"], [1, 4], preprocessing=SIZED, count=1)
+        assert [unit.strongest[0].index for unit in top.units] == [unit.strongest[0].index for unit in same.units]
+    with pytest.raises(RequestError, match="found none"):
+        cb.explain.evolution([], digits(4), "c3")
+
+
+@pytest.mark.parametrize("method", ["deconvnet", "gradient"])
+def test_random_weights_change_the_picture(learnt: nn.Module, image: Tensor, method: str) -> None:
+    before = {key: value.clone() for key, value in learnt.state_dict().items()}
+    found = cb.explain.sanity(learnt, image, "f6", method=method)  # type: ignore[arg-type]
+    assert [step.layer for step in found.steps] == ["f6", "c5", "c3", "c1"]
+    assert all(torch.equal(value, before[key]) for key, value in learnt.state_dict().items())
+    assert abs(found.steps[-1].signed) < 0.5
+    assert all(-1 <= step.signed <= 1 and -1 <= step.magnitudes <= 1 for step in found.steps)
+
+
+def test_a_network_whose_weights_stay_keeps_its_picture(image: Tensor) -> None:
+    """All numbers of a convolution are the same, so that random ones of their mean and deviation are, too."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.ReLU(), nn.Conv2d(2, 2, 3, bias=False))
+    for layer in (net[0], net[2]):
+        nn.init.constant_(layer.weight, 0.5)
+    for step in cb.explain.sanity(net, image, "2", unit=0).steps:
+        assert step.signed == step.magnitudes == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("change", "same"), [("translation", 0.0), ("scale", 1.0), ("rotation", 360.0)])
+def test_what_is_not_changed_is_not_far(learnt: nn.Module, image: Tensor, change: str, same: float) -> None:
+    amounts = [same, {"translation": 9.0, "scale": 2.0, "rotation": 90.0}[change]]
+    found = cb.explain.invariance(learnt, image, ["c1", "f6"], change, amounts)
+    for layer in ("c1", "f6"):
+        near, far = found.distances[layer]
+        assert near < 1e-3 < 0.1 < far, layer
+    torch.testing.assert_close(found.images[0], image, atol=1e-3, rtol=0)
+
+
+def test_a_distance_is_that_of_the_features(learnt: nn.Module, image: Tensor) -> None:
+    found = cb.explain.invariance(learnt, image, ["c3"], amounts=[5.0])
+    with torch.no_grad():
+        here, there = (cb.features(learnt.eval(), one[None], "c3") for one in (image, found.images[0]))
+        scores = learnt(found.images)
+    torch.testing.assert_close(found.images[0, :, :, 5:], image[:, :, :-5], atol=1e-5, rtol=0)
+    assert found.distances["c3"][0] == pytest.approx(float((there - here).norm() / here.norm()), rel=1e-5)
+    assert found.probability[0] == pytest.approx(float(scores.softmax(1)[0, found.target]), rel=1e-5)
+
+
+def test_wrong_changes_are_told(learnt: nn.Module, image: Tensor) -> None:
+    with pytest.raises(RequestError, match="rotation"):
+        cb.explain.invariance(learnt, image, ["c1"], "rotate")
+    with pytest.raises(RequestError, match="above 0"):
+        cb.explain.invariance(learnt, image, ["c1"], "scale", [0.0])
+
+
+def test_scales_of_pictures() -> None:
+    assert signed(torch.tensor([-2.0, 0, 1])).tolist() == [0, 0.5, 0.75]
+    assert stretched(torch.tensor([-2.0, 0, 2])).tolist() == [0, 0.5, 1]
+    assert signed(torch.zeros(3)).tolist() == [0.5] * 3
+    assert bool(coloured(torch.arange(4.0).reshape(2, 2)).isfinite().all())
+    assert bool(coloured(torch.ones(2, 2)).isfinite().all())
+    assert len({tuple(in_colours(torch.tensor([[i]]), [3, 5]).flatten().tolist()) for i in (3, 5, 7, 8)}) == 3
+
+
+def test_a_figure_is_a_png_in_a_notebook_and_in_a_file(tmp_path: Path) -> None:
+    figure = sheet([[Tile(torch.rand(3, 8, 6), "a caption", (1, 1, 5, 5))]], "a title <")
+    assert isinstance(figure, Figure)
+    assert 'alt="a title &lt;"' in figure._repr_html_()
+    file = figure.save(tmp_path / "new" / "one.png")
+    assert Image.open(io.BytesIO(file.read_bytes())).size == figure.image.size
+    with pytest.raises(RequestError, match=r"\.png"):
+        figure.save(tmp_path / "one.jpeg")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training with its checkpoints, and a picture of a digit beside it."""
+    folder = tmp_path_factory.mktemp("explained")
+    settings = ["data=digits", "epochs=2", "preprocessing.size=28", "preprocessing.pad=0"]
+    asked = [part for one in settings for part in ("--set", one)]
+    done = convbench("train", "lenet5-relu", *asked, "--out", "run", "--keep", "0,1,2", folder=folder)
+    assert done.returncode == 0, done.stderr
+    digit = digits(1).images[0, 0].to(torch.uint8)
+    Image.fromarray(digit.numpy()).resize((64, 64)).save(folder / "digit.png")
+    (folder / "text.png").write_text("no image")
+    return folder / "run"
+
+
+COMMANDS = {
+    "filters": ["lenet5_relu"],
+    "activations": ["lenet5_relu", "digit.png", "--layer", "c3"],
+    "deconvnet": ["lenet5_relu", "digit.png", "--layer", "c3", "--unit", "2", "--position", "3,4"],
+    "occlusion": ["lenet5_relu", "digit.png", "--layer", "c3", "--steps", "4"],
+    "sanity": ["lenet5_relu", "digit.png", "--layer", "c3"],
+    "invariance": ["lenet5_relu", "digit.png", "--layers", "c1,f6", "--change", "rotation"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_writes_a_picture(run: Path, command: str) -> None:
+    asked = ["explain", command, *COMMANDS[command], "--weights", "run"]
+    done = convbench(*asked, "--out", f"{command}.png", "--json", folder=run.parent)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["picture"] == f"{command}.png"
+    assert min(Image.open(run.parent / said["picture"]).size) > 50
+    if command == "deconvnet":
+        assert (said["unit"], said["position"], said["method"]) == (2, [3, 4], "deconvnet")
+        loaded = open_subject("lenet5_relu", run)
+        there = cb.explain.deconvnet(loaded.net, prepare_image(loaded, run.parent / "digit.png"), "c3", 2, (3, 4))
+        assert said["activation"] == pytest.approx(there.activation, rel=1e-5)
+
+
+def test_top9_is_kept_with_the_run(run: Path) -> None:
+    asked = [
+        "explain",
+        "top9",
+        "lenet5_relu",
+        "--weights",
+        "run",
+        "--data",
+        "digits",
+        "--layers",
+        "c1,c3",
+        "--units",
+        "3",
+    ]
+    first = convbench(*asked, folder=run.parent)
+    assert first.returncode == 0, first.stderr
+    kept = run / "explain" / "top9"
+    assert sorted(file.name for file in kept.iterdir()) == ["c1.png", "c3.png", "top9.json"]
+    written = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
+    again = convbench(*asked, folder=run.parent)
+    assert again.stdout == first.stdout
+    assert {file: file.stat().st_mtime_ns for file in kept.iterdir()} == written
+    other = convbench(*asked, "--seed", "1", "--json", folder=run.parent)
+    assert json.loads(other.stdout)["asked"]["seed"] == 1
+    assert all(file.stat().st_mtime_ns > time for file, time in written.items())
+
+
+def test_evolution_of_a_run(run: Path) -> None:
+    done = convbench("explain", "evolution", "run", "--layer", "c3", "--units", "1,2", "--json", folder=run.parent)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert [stage["name"] for stage in said["stages"]] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert (run / "explain" / "evolution-c3.png").is_file()
+
+
+def test_a_callable_needs_no_weights(tmp_path: Path, run: Path) -> None:
+    done = convbench("explain", "filters", "torchvision.models:resnet18", "--out", "f.png", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "f.png").is_file()
+
+
+ONE_LINE = {
+    "no weights": (["filters", "lenet5_relu"], 2, "expected --weights"),
+    "a layer that does not exist": (
+        ["activations", "lenet5_relu", "digit.png", "--layer", "c9", "--weights", "run"],
+        2,
+        "c9",
+    ),
+    "a unit out of range": (
+        ["deconvnet", "lenet5_relu", "digit.png", "--layer", "c3", "--unit", "99", "--weights", "run"],
+        *(2, "0 to 15, found 99"),
+    ),
+    "a text file": (
+        ["deconvnet", "lenet5_relu", "text.png", "--layer", "c3", "--weights", "run"],
+        2,
+        "expected an image",
+    ),
+    "no file": (["occlusion", "lenet5_relu", "none.png", "--weights", "run"], 2, "none.png"),
+    "a position that is none": (
+        ["deconvnet", "lenet5_relu", "digit.png", "--layer", "c3", "--position", "3", "--weights", "run"],
+        *(2, "ROW,COLUMN"),
+    ),
+    "another network's weights": (["filters", "vgg16", "--weights", "run"], 2, "lenet5_relu"),
+    "a network without convolutions": (["filters", "mlp:Made", "--weights", "run"], 2, "brings its own weights"),
+    "units that are none": (
+        ["top9", "lenet5_relu", "--weights", "run", "--data", "digits", "--layers", "c1", "--units", "many"],
+        *(2, "--units"),
+    ),
+    "a run without checkpoints": (["evolution", ".", "--layer", "c3"], 2, "a training that has ended"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_LINE)
+def test_bad_input_gives_one_line(run: Path, case: str) -> None:
+    asked, code, expected = ONE_LINE[case]
+    assert expected in one_line(convbench("explain", *asked, folder=run.parent), code)
+    assert not list(run.parent.glob("*-*.png"))
+
+
+REAL = {  # network, weights, a middle layer, and the share of an image's classes that stays under the square
+    "mobilenet_v1": "mobilenet_v1_1.0_224_keras_imagenet.npz",
+    "resnet50_v1_5": "resnet50_imagenet_pruned_int8_bnfolded.npz",
+}
+
+
+@pytest.mark.parametrize("network", REAL)
+def test_real_networks_see_the_object(real_data: Path, real_weights: Path, network: str) -> None:
+    """Of the photographs that a network is sure of, the projected answer lies where covering costs probability."""
+    loaded = open_subject(network, real_weights / REAL[network])
+    images = loaded.preprocessing(cb.open_dataset("imagenet-val", "test", data_dir=real_data).images[:16])
+    with torch.no_grad():
+        sure = images[loaded.net.eval()(images).softmax(1).amax(1) > 0.8][:4]
+    assert len(sure) == 4
+    drops = []
+    for image in sure:
+        found = cb.explain.occlusion(loaded.net, image, steps=7, grey=grey_of(loaded))
+        drops.append(found.clean - float(found.probability.min()))
+    assert sum(drops) / len(drops) > 0.2
