@@ -86,6 +86,11 @@ def test_the_figures_of_training_and_loading_are_the_benchmarks() -> None:
         f"{learnt['passes']} passes, and ends with {100 - learnt['top1_error']:.2f} % of the test images right (error "
         f"{learnt['top1_error']:.2f} %, interval {low:.2f} to {high:.2f}; one seed) {learnt['minutes']:.2f} minutes"
     ) in text
+    killed = json.loads((DOCS / "performance/kills.json").read_text())
+    kills = killed["kills"]
+    assert killed["identical"] and killed["trainings"] == 2
+    assert f"{sum(kills.values())} times at random moments, {kills['SIGKILL']} of them by SIGKILL and" in text
+    assert f"and {kills['SIGTERM']} by SIGTERM" in text
     low, high = loaded["interval"]["torchvision"]
     rate = f"{loaded['images_per_s']['convbench']:,.0f}"
     assert (
