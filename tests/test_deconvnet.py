@@ -338,6 +338,18 @@ def test_a_network_that_hides_its_way_is_told() -> None:
         cb.explain.deconvnet(Hidden(), torch.rand(3, 8, 8), "conv")
 
 
+def test_a_module_that_looks_at_values_sees_the_whole_image() -> None:
+    class Looking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x if float(x.detach().mean()) > 0 else -x)
+
+    assert cb.explain.deconvnet(Looking(), torch.rand(3, 9, 8), "conv").box == (0, 0, 9, 8)
+
+
 def test_many_projections_at_once_are_each_ones_own() -> None:
     net, images = chain(), torch.randn(5, 3, 61, 47)
 

@@ -103,6 +103,14 @@ def test_the_figures_of_training_and_loading_are_the_benchmarks() -> None:
     assert f"wait for them {told}" in text
 
 
+def test_the_figures_of_the_sanity_check_are_its_record() -> None:
+    text = " ".join((DOCS / "explain.md").read_text().split())
+    steps = json.loads((DOCS / "explain/sanity.json").read_text())["steps"]
+    first, last = steps[0], steps[-1]
+    assert f"fall to {first['signed']:.2f} with the first layer and to {last['signed']:.2f} with the last" in text
+    assert f"the magnitudes to {first['magnitudes']:.2f} and {last['magnitudes']:.2f}" in text
+
+
 def test_the_training_table_is_the_benchmarks() -> None:
     text = (DOCS / "performance.md").read_text().partition("Training beside the usual loop")[2]
     lines = [json.loads(line) for line in (DOCS / "performance/training.json").read_text().splitlines()]

@@ -395,3 +395,24 @@ def test_real_networks_see_the_object(real_data: Path, real_weights: Path, netwo
         found = cb.explain.occlusion(loaded.net, image, steps=7, grey=grey_of(loaded))
         drops.append(found.clean - float(found.probability.min()))
     assert sum(drops) / len(drops) > 0.2
+
+
+def test_units_of_a_real_networks_last_stage_know_classes(real_data: Path, real_weights: Path) -> None:
+    """Of the nine images at which one is strongest, most are of one class; by chance, not three would be."""
+    loaded = open_subject("resnet56", real_weights / "resnet56-4bfd9763.th")
+    source = cb.open_dataset("cifar10", "test", data_dir=real_data).subset(torch.arange(1000))
+    first, last = cb.explain.top9(
+        loaded.net, source, [loaded.net.stages[0], loaded.net.stages[-1]], 12, preprocessing=loaded.preprocessing
+    )
+
+    def share(top: cb.explain.LayerTop) -> float:
+        """Of the most frequent class among a unit's nine images, on average."""
+        most = [source.labels[[one.index for one in unit.strongest]].bincount().max() for unit in top.units]
+        return float(torch.stack(most).float().mean()) / 9
+
+    assert share(first) < 0.5 < 0.6 < share(last)
+    for unit in last.units[:3]:
+        for one in unit.strongest[:2]:
+            assert one.projection.pixels.abs().max() > 0
+            checked = cb.explain.sanity(loaded.net, one.projection.image, last.layer, unit.unit)
+            assert abs(checked.steps[-1].signed) < 0.4

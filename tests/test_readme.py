@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,33 @@ def test_training_and_evaluation_as_published(tmp_path: Path) -> None:
         assert says in done.stdout
     with Image.open(tmp_path / "classes.png") as picture:
         assert picture.width > 500
+
+
+def test_see_inside(tmp_path: Path) -> None:
+    """The commands as they stand, on few and small photographs, and so with fewer passes."""
+    noise = np.random.default_rng(0)
+    for split, place, number in itertools.product(("train", "val"), range(2), range(8)):
+        folder = tmp_path / "PHOTOS" / split / f"class{place}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = noise.integers(0, 60, (140, 150, 3), dtype=np.uint8) + 90 * place
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.jpg")
+    shutil.copy(tmp_path / "PHOTOS/val/class1/0.jpg", tmp_path / "photograph.jpeg")
+    train, *explanations = section("See inside")
+    done = run([*convbench(train), "--set", "epochs=2", "--set", "batch_size=8"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    for line in explanations:
+        done = run(convbench(line), tmp_path)
+        assert done.returncode == 0, (line, done.stderr)
+        for picture in re.findall(r"^picture: (.*)$", done.stdout, re.M):
+            with Image.open(tmp_path / picture) as image:
+                assert min(image.size) > 100
+    inside = tmp_path / "runs/photos/alexnet/explain"
+    assert {file.name for file in inside.rglob("*.png")} == {"relu2.png", "relu5.png", "evolution-relu2.png"}
+    assert {file.name for file in tmp_path.glob("*.png")} == {
+        "alexnet-filters.png",
+        "alexnet-deconvnet.png",
+        "alexnet-occlusion.png",
+    }
 
 
 @pytest.mark.slow

@@ -169,6 +169,21 @@ def test_the_worst_images_are_cut_out_of_their_sheet(page: str) -> None:
     assert [tile.getpixel((2, 2)) for tile in tiles[11:14]] == [(255, 255, 255), (255, 0, 0), (255, 255, 255)]
 
 
+def test_what_a_network_looks_at_is_shown_with_its_run(runs: Path, tmp_path: Path) -> None:
+    import base64
+
+    copied = shutil.copytree(runs, tmp_path / "runs")
+    folder = copied / "made" / "hostile" / "explain" / "top9"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (30, 20), "red").save(folder / "relu5.png")
+    tags = Tags(write_report(copied, tmp_path / "page.html", ["made"]).read_text())
+    shown = [attributes for tag, attributes in tags.tags if tag == "img" and attributes.get("loading") == "lazy"]
+    assert [attributes["alt"] for attributes in shown] == [f"relu5 of {HOSTILE}"]
+    png = base64.b64decode((shown[0]["src"] or "").partition(",")[2])
+    assert png == (folder / "relu5.png").read_bytes()
+    assert "What the networks look at" in tags.text
+
+
 def test_copied_folders_give_the_same_bytes(runs: Path, page: str, tmp_path: Path) -> None:
     copied = shutil.copytree(runs, tmp_path / "elsewhere")
     again = write_report(copied, tmp_path / "again.html", ["made"])

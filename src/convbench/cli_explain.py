@@ -153,7 +153,8 @@ def invariance(
     from convbench.bench.explain import open_subject, prepare_image
 
     loaded = open_subject(network, weights)
-    found = explain.invariance(loaded.net, prepare_image(loaded, image), layers.split(","), change, target=target)
+    prepared = prepare_image(loaded, image)
+    found = explain.invariance(loaded.net, prepared, layers.split(","), change, target=target, classes=loaded.classes)
     _finish(found.to_dict(), found.figure, _picture(out, network, change), as_json)
 
 

@@ -71,7 +71,7 @@ def execute(
     `recipe` is the run's, with its settings put in; None for a rival.
     A failure of the work is recorded with its one line and raised again; a wrong request leaves no record.
     """
-    train, test = open_both(suite.data, data_dir, recipe.stored if recipe else None)
+    train, test = open_both(suite.data, data_dir, recipe.stored if recipe else None, judging=True)
     subject = {"kind": run.kind, "name": recipe.network if recipe else run.rival, "arguments": run.arguments}
     record = new_record(
         suite_name, run.name, run.title, subject=subject, spec=asdict(run), seed=seed, command=command
@@ -107,15 +107,16 @@ def execute(
 
 
 @lru_cache(maxsize=1)
-def open_both(data: str, data_dir: Path | None, stored: int | None) -> tuple[Source, Source]:
+def open_both(data: str, data_dir: Path | None, stored: int | None, *, judging: bool) -> tuple[Source, Source]:
     """(train, test), kept for the next run: reading thousands of photographs takes longer than a short run.
 
     Photographs stay in their files unless `stored` says with how many pixels a side they are kept in memory. Bad ones
-    among those for testing are left out before anything is trained.
+    among those for testing are left out before anything is trained, for which all are read; a process that does not
+    judge, of several that train together, need not.
     """
     if stored is None and is_photographs(data):
         photographs, judged = (open_photographs(data, split, data_dir=data_dir) for split in ("train", "test"))
-        return photographs, judged.readable()
+        return photographs, judged.readable() if judging else judged
     train, test = (open_dataset(data, split, data_dir=data_dir, stored=stored) for split in ("train", "test"))
     return train, test
 

@@ -18,9 +18,10 @@ from convbench.bench.networks import open_network
 from convbench.bench.predict import fit_size
 from convbench.bench.score import open_source
 from convbench.bench.store import RunFolder
-from convbench.data import Preprocessing
+from convbench.data import Dataset, Preprocessing
 from convbench.data.photographs import read_photograph, require_image_file
 from convbench.errors import RequestError
+from convbench.evaluation.source import Source, preprocessing_for
 from convbench.explain.projection import Method
 from convbench.files import write_json
 from convbench.weights import load_file
@@ -77,8 +78,9 @@ def top9(
     Raises what `open_subject` and `explain.top9` raise.
     """
     loaded, source = open_subject(network, weights), open_source(data, split, data_dir)
+    reading = _reading(loaded, source)
     asked = {
-        **{"network": network, "weights": _digest(loaded.net), "preprocessing": asdict(loaded.preprocessing)},
+        **{"network": network, "weights": _digest(loaded.net), "preprocessing": asdict(reading)},
         **{"data": source.name, "split": split, "fingerprint": source.fingerprint},
         **{"layers": list(layers), "units": units if isinstance(units, int) else list(units)},
         **{"method": method, "seed": seed},
@@ -90,7 +92,7 @@ def top9(
             return found
     tops = explain.top9(
         *(loaded.net, source, layers, units),
-        preprocessing=loaded.preprocessing,
+        preprocessing=reading,
         method=method,
         seed=seed,
         engine=engine,
@@ -134,8 +136,15 @@ def evolution(
             yield f"epoch {int(file.stem.removeprefix('epoch-'))}", loaded.net
 
     return explain.evolution(
-        *(checkpoints(), part, layer, units), preprocessing=loaded.preprocessing, method=method, seed=seed
+        *(checkpoints(), part, layer, units), preprocessing=_reading(loaded, part), method=method, seed=seed
     )
+
+
+def _reading(loaded: Loaded, source: Source) -> Preprocessing:
+    """The network's preprocessing; of photographs such that they get the size that it reads."""
+    if isinstance(source, Dataset):
+        return loaded.preprocessing
+    return preprocessing_for(source, loaded.preprocessing, loaded.input_shape[1])
 
 
 def _digest(net: nn.Module) -> str:

@@ -79,10 +79,11 @@ def train(
                     options=options,
                 )
         else:
-            train_network(chosen, *open_both(chosen.data, directory, chosen.stored), out, seed, options)
+            both = open_both(chosen.data, directory, chosen.stored, judging=False)
+            train_network(chosen, *both, out, seed, options)
         record = processes.share(record)
         assert record is not None
-    net = build_for(chosen, open_both(chosen.data, directory, chosen.stored)[1], seed)
+    net = build_for(chosen, open_both(chosen.data, directory, chosen.stored, judging=processes.first)[0], seed)
     open_both.cache_clear()  # what the caller's files hold may change
     load_weights(net, out / "weights.safetensors")
     return Run(out, record, net, chosen.for_photographs)

@@ -17,6 +17,7 @@ from convbench.explain.figure import Box, Figure, Tile, projected, sheet, stretc
 from convbench.explain.projection import Method, project
 
 Position = tuple[int, int]  # row, column
+LARGE = 224  # pixels of a tile
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ class Field:
 
     @cached_property
     def found(self) -> ReceptiveField | None:
-        """None where it cannot be followed."""
-        return receptive_field(self.net, self.input_shape, self.layer)
+        """None where it cannot be followed, as through a module that looks at values on its way."""
+        try:
+            return receptive_field(self.net, self.input_shape, self.layer)
+        except RuntimeError:  # of torch, where shapes alone are not enough
+            return None
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,14 @@ class Projection:
 
     @cached_property
     def figure(self) -> Figure:
-        """The image, the projection, and both within the box."""
+        """The image, the projection, and both within the box, where that is less."""
         place = "" if self.position is None else f" at row {self.position[0]}, column {self.position[1]}"
         title = f"{self.layer}, unit {self.unit}{place}: {self.activation:.3g}"
         shown, signal = stretched(self.image), projected(self.pixels)
         whole = [Tile(shown, "image", self.box), Tile(signal, self.method, self.box)]
         parts = [Tile(self.crop(shown), "what it sees"), Tile(self.crop(signal), self.method)]
-        return sheet([[*whole, *parts]], title)
+        sees_all = self.box == (0, 0, *self.image.shape[1:])
+        return sheet([whole if sees_all else [*whole, *parts]], title, least=LARGE)
 
     def _repr_html_(self) -> str:
         return self.figure._repr_html_()

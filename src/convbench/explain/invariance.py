@@ -14,14 +14,14 @@ from torchvision.transforms.v2 import functional as v2
 
 from convbench.activations import watch
 from convbench.errors import RequestError, unknown
-from convbench.evaluation.scoring import at_a_time
+from convbench.evaluation.scoring import at_a_time, device_of
 from convbench.explain.curves import Curve, draw_curves
 from convbench.explain.deconvnet import one_image
 from convbench.explain.figure import Figure, Tile, join, sheet, stretched
 from convbench.modes import evaluation_mode
 
 CHANGES = {
-    "translation": (-60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0),
+    "translation": tuple(float(pixels) for pixels in range(-60, 61, 10)),
     "scale": (1.0, 1.2, 1.4, 1.6, 1.8),
     "rotation": tuple(float(angle) for angle in range(0, 360, 15)),
 }
@@ -34,6 +34,7 @@ class Invariance:
 
     distances: for each layer, of the features to those of the unchanged image (Euclidean), in lengths of the latter
     probability: of `target`, 0 to 1
+    classes: their names; empty where they are not known
     """
 
     change: str
@@ -42,6 +43,7 @@ class Invariance:
     distances: Mapping[str, tuple[float, ...]]
     target: int
     probability: tuple[float, ...]
+    classes: tuple[str, ...] = ()
 
     @cached_property
     def figure(self) -> Figure:
@@ -52,7 +54,8 @@ class Invariance:
             [tiles[start : start + 8] for start in range(0, len(tiles), 8)], f"{self.change}, {UNITS[self.change]}"
         )
         curves = [Curve(layer, self.amounts, values) for layer, values in self.distances.items()]
-        answers = [Curve(f"class {self.target}", self.amounts, self.probability)]
+        name = self.classes[self.target] if self.classes else f"class {self.target}"
+        answers = [Curve(name, self.amounts, self.probability)]
         axis = f"{self.change}, {UNITS[self.change]}"
         drawn = join(draw_curves(curves, axis, "distance of features"), draw_curves(answers, axis, "probability"))
         return join(images, drawn)
@@ -74,6 +77,7 @@ def invariance(
     amounts: Sequence[float] | None = None,
     *,
     target: int | None = None,
+    classes: Sequence[str] = (),
 ) -> Invariance:
     """Change an image more and more, and see how far the features of `layers` and the answer move.
 
@@ -83,6 +87,7 @@ def invariance(
         change: "translation" (amounts in pixels to the right), "scale" (1 is unchanged) or "rotation" (in degrees)
         amounts: by default those of the paper's axes, roughly
         target: the class whose probability is followed; by default the most probable in the unchanged image
+        classes: names for the picture
 
     What comes into the image from outside has the image's mean colour.
     Raises RequestError for an unknown change or layer.
@@ -98,7 +103,8 @@ def invariance(
     seen: dict[str, list[Tensor]] = {layer: [] for layer in wanted}
     with evaluation_mode(net), torch.no_grad():
         for some in changed.split(at_a_time(batch[0, 0].numel())):
-            for layer, values in watch(net, some, wanted, lambda output: output.flatten(1).clone()).items():
+            here = some.to(device_of(net))
+            for layer, values in watch(net, here, wanted, lambda output: output.flatten(1).cpu().clone()).items():
                 seen[layer].append(values)
     features = {layer: torch.cat(values) for layer, values in seen.items()}
     scores = features[""]
@@ -112,6 +118,7 @@ def invariance(
         distances={layer: _distances(features[layer]) for layer in layers},
         target=target,
         probability=tuple(scores[1:].softmax(1)[:, target].tolist()),
+        classes=tuple(classes),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convbench.activations import features
+from convbench.evaluation.scoring import device_of
 from convbench.explain.deconvnet import one_image
 from convbench.explain.figure import Figure, Tile, sheet, stretched
 from convbench.explain.projection import require_maps
@@ -52,5 +53,5 @@ def activations(net: nn.Module, image: Tensor, layer: str) -> Activations:
     """
     batch = one_image(image)
     with evaluation_mode(net), torch.no_grad():
-        output = require_maps(features(net, batch, layer), layer)[0]
+        output = require_maps(features(net, batch.to(device_of(net)), layer), layer)[0].cpu()
     return Activations(layer, output.reshape(len(output), *(output.shape[1:] or (1, 1))), batch[0].detach())

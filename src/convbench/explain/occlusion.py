@@ -57,7 +57,8 @@ class Occlusion:
         if self.activation is not None and self.projection is not None:
             row.append(Tile(coloured(self.activation), f"{self.layer}, unit {self.projection.unit}, summed"))
             row.append(Tile(projected(self.projection.pixels), "its projection", self.projection.box))
-        row.append(Tile(coloured(self.probability, 0, 1), f"probability of {self.name(self.target)}"))
+        low, high = float(self.probability.min()), float(self.probability.max())
+        row.append(Tile(coloured(self.probability), f"{self.name(self.target)}: {low:.0%} to {high:.0%}"))
         frequent = self.answers.flatten().bincount().argsort(descending=True, stable=True)
         shown = [int(index) for index in frequent[: len(PALETTE)] if bool((self.answers == index).any())]
         row.append(Tile(in_colours(self.answers, shown), "most probable class"))

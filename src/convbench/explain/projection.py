@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from convbench.activations import features
 from convbench.errors import ConvbenchError, RequestError, unknown
+from convbench.evaluation.scoring import device_of
 from convbench.modes import evaluation_mode
 
 Method = Literal["deconvnet", "guided", "gradient"]
@@ -28,7 +29,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 def project(
     net: nn.Module, images: Tensor, layer: str, seed: Callable[[Tensor], Tensor], method: Method = "deconvnet"
 ) -> tuple[Tensor, Tensor]:
-    """The signals at the pixels, shaped as `images`, and the output of `layer` that they began from.
+    """The signals at the pixels, shaped as `images`, and the output of `layer` that they began from, on the processor.
 
     Args:
         net: left as it is; it runs in evaluation mode, no farther than `layer`
@@ -44,7 +45,7 @@ def project(
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     with evaluation_mode(net), torch.enable_grad(), _PassedNormalisation() if method == "deconvnet" else nullcontext():
-        pixels = images.detach().clone().requires_grad_()
+        pixels = images.detach().to(device_of(net), copy=True).requires_grad_()
         output = features(net, pixels.clone(), layer)  # of a copy, which a module may overwrite
         maps = require_maps(output, layer)
         if maps.grad_fn is None:
@@ -54,7 +55,7 @@ def project(
         (signal,) = torch.autograd.grad(maps, pixels, seed(maps.detach()), allow_unused=True)
     if signal is None:
         raise ConvbenchError(f"{layer}: expected that it depends on the pixels, found that it does not")
-    return signal, maps.detach()
+    return signal.cpu(), maps.detach().cpu()
 
 
 def require_maps(output: Any, layer: str) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convbench.activations import watch
+from convbench.evaluation.scoring import device_of
 from convbench.explain.curves import Curve, draw_curves
 from convbench.explain.deconvnet import Projection, deconvnet, one_image
 from convbench.explain.figure import Figure, Tile, join, projected, sheet, stretched
@@ -87,7 +88,7 @@ def sanity(
     Args: as in `deconvnet`; a copy of `net` is made random. Raises what `deconvnet` raises.
     """
     trained = deconvnet(net, image, layer, unit, method=method)
-    batch, changed = one_image(image), copy.deepcopy(net)
+    batch, changed = one_image(image).to(device_of(net)), copy.deepcopy(net)
     generator = torch.Generator().manual_seed(seed)
 
     def one_there(output: Tensor) -> Tensor:
@@ -139,7 +140,9 @@ def _like(parameter: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's; 0 where one of them is the same everywhere."""
     from scipy.stats import spearmanr  # half a second, which the other explanations need not wait for
 
-    found = float(spearmanr(a.flatten().double().numpy(), b.flatten().double().numpy()).statistic)
-    return found if found == found else 0.0  # NaN: one of them is the same everywhere
+    if bool((a == a.flatten()[0]).all()) or bool((b == b.flatten()[0]).all()):
+        return 0.0
+    return float(spearmanr(a.flatten().double().numpy(), b.flatten().double().numpy()).statistic)

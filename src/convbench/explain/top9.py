@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convbench.activations import watch
 from convbench.data.preprocessing import Preprocessing
 from convbench.errors import RequestError
-from convbench.evaluation.scoring import at_a_time
+from convbench.evaluation.scoring import at_a_time, device_of
 from convbench.evaluation.source import Source, image_of, prepared, prepared_shape, preprocessing_for
 from convbench.explain.deconvnet import Field, Position, Projection, choose_unit, one_hot
 from convbench.explain.figure import Figure, Tile, projected, sheet, stretched
@@ -41,6 +41,11 @@ class UnitTop:
 
     unit: int
     strongest: tuple[Strongest, ...]
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any image makes it answer; of a rectified unit that learnt nothing none does."""
+        return self.strongest[0].projection.activation > 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def choose_units(
 def count_units(net: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, int]:
     """How many units each layer has."""
     with evaluation_mode(net), torch.no_grad():
-        return watch(net, image, layers, lambda output: require_maps(output, "the layer").shape[1])
+        return watch(net, image.to(device_of(net)), layers, lambda output: require_maps(output, "the layer").shape[1])
 
 
 def _strongest_images(
@@ -219,21 +224,25 @@ def _projections(
     ]
 
 
-SQUARE, ACROSS = 3, 4  # tiles on a side of a unit's block; units side by side
+SQUARE, BLOCK = 3, 120  # tiles on a side of a unit's block; its least pixels
+WIDEST = 1500  # pixels of a sheet
 
 
 def draw(top: LayerTop) -> Figure:
     """Blocks of 3 x 3 projections and, beside each, of the 3 x 3 image parts."""
     side = max(1, *(max(one.projection.patch.shape[1:]) for unit in top.units for one in unit.strongest))
     rows: list[list[Tile]] = []
-    for start in range(0, len(top.units), ACROSS):
+    pixels = SQUARE * (side + 1)
+    across = max(1, WIDEST // (2 * pixels * -(-BLOCK // pixels)))
+    for start in range(0, len(top.units), across):
         row: list[Tile] = []
-        for unit in top.units[start : start + ACROSS]:
+        for unit in top.units[start : start + across]:
             projections = [cut_square(projected(one.projection.pixels), one.projection, side) for one in unit.strongest]
             patches = [cut_square(stretched(one.projection.image), one.projection, side) for one in unit.strongest]
-            row += [Tile(mosaic(projections, side), f"unit {unit.unit}"), Tile(mosaic(patches, side))]
+            name = f"unit {unit.unit}" + ("" if unit.is_active else ", never active")
+            row += [Tile(mosaic(projections, side), name), Tile(mosaic(patches, side))]
         rows.append(row)
-    return sheet(rows, f"{top.layer}: the nine strongest images of each unit, projected and as they are", least=3 * 40)
+    return sheet(rows, f"{top.layer}: the nine strongest images of each unit, projected and as they are", least=BLOCK)
 
 
 def cut_square(picture: Tensor, projection: Projection, side: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Run folders read back as typed, checked records; nothing else in `report` touches the disk but the page itself.
 
-`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line) and worst.png (the worst-classified
-images). `<runs>/<suite>/suite.json`, where there is one, gives the suite's title, its claim and the runs it should
-have, so that a missing run is seen to be missing.
+`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line), worst.png (the worst-classified images) and
+explain/ (pictures of what its network looks at). `<runs>/<suite>/suite.json`, where there is one, gives the suite's
+title, its claim and the runs it should have, so that a missing run is seen to be missing.
 """
 
 from __future__ import annotations
@@ -193,12 +193,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: `record` is None where record.json is missing, `worst` is the contact sheet if there is one."""
+    """A run folder: `record` is None where record.json is missing, `worst` is the contact sheet if there is one.
+
+    explained: the pictures that `convbench explain` left in it
+    """
 
     name: str
     record: Record | None
     epochs: tuple[Epoch, ...] = ()
     worst: Path | None = None
+    explained: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,7 @@ def read_run(folder: Path) -> Run:
         record=read_record(record) if record.is_file() else None,
         epochs=_read_epochs(metrics) if metrics.is_file() else (),
         worst=worst if worst.is_file() else None,
+        explained=tuple(sorted((folder / "explain").rglob("*.png"))),
     )
 
 

@@ -60,6 +60,14 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What one run's network looks at: pictures by their names."""
+
+    title: str
+    pictures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Unfinished:
     """A run without a result, and why."""
 
@@ -91,6 +99,7 @@ class Section:
     classes: Figure | None
     confusion: Titled | None
     galleries: tuple[Gallery, ...]
+    explained: tuple[Explained, ...]
     unfinished: tuple[Unfinished, ...]
     places: tuple[Place, ...]
 
@@ -115,6 +124,11 @@ def section(suite: Suite) -> Section:
         classes=figure_of(partial(charts.per_class, done[:CLASS_ROWS])) if done else None,
         confusion=Titled(_title(network), charts.confusion(network)) if network else None,
         galleries=tuple(Gallery(_title(run), _tiles(run, run.worst)) for run in leaders if run.worst),
+        explained=tuple(
+            Explained(_title(run), tuple((file.stem, _uri(file.read_bytes())) for file in run.explained))
+            for run in done
+            if run.explained
+        ),
         unfinished=tuple(_unfinished(suite)),
         places=tuple(_places([*(run.record for run in done if run.record), *suite.profiled])),
     )
@@ -178,11 +192,15 @@ def _tiles(run: Run, sheet: Path) -> tuple[Tile, ...]:
                 top, left = side * (number // SHEET_COLUMNS), side * (number % SHEET_COLUMNS)
                 buffer = io.BytesIO()
                 image.crop((left, top, left + side, top + side)).save(buffer, "png")
-                uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-                tiles.append(Tile(uri, data.classes[bad.label], data.classes[bad.predicted]))
+                tiles.append(Tile(_uri(buffer.getvalue()), data.classes[bad.label], data.classes[bad.predicted]))
     except OSError as error:
         raise ConvbenchError(f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}") from None
     return tuple(tiles)
+
+
+def _uri(png: bytes) -> str:
+    """The picture itself as an address, so that the page needs no other file."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _unfinished(suite: Suite) -> list[Unfinished]:
