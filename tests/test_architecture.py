@@ -43,6 +43,7 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "evaluation": FOUNDATION | {"activations", "data"},
     "training": FOUNDATION | {"data", "evaluation", "layers"},
     "explain": FOUNDATION | {"activations", "counting", "data", "evaluation", "timing"},
+    "detection": FOUNDATION | {"data", "layers", "models"},
     "rivals": FOUNDATION | {"data"},
     "claims": FOUNDATION | {"models", "counting"},
     "bench": FOUNDATION

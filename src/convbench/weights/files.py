@@ -27,6 +27,7 @@ from convbench.errors import ConvbenchError, RequestError
 EXPECTED = "a .safetensors file, .npz, a PyTorch checkpoint or Keras' .h5"
 NESTED = ("state_dict", "model")  # where checkpoints keep the tensors
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
+SCALE, ZERO_POINT = "//scale", "//zero_point"  # beside a TFLite tensor: (number - zero point) * scale
 DAMAGE = (  # what the readers raise for files that are cut or changed
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError),
     *(RuntimeError, SyntaxError, TypeError, ValueError),
@@ -104,6 +105,9 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     for name in [name for name in arrays if name.endswith("_int8")]:
         bits = arrays.pop(f"{name.removesuffix('_int8')}_frac_bits")
         arrays[name.removesuffix("_int8")] = np.ldexp(arrays.pop(name).astype(np.float32), -bits.astype(np.int32))
+    for name in [name.removesuffix(SCALE) for name in arrays if name.endswith(SCALE)]:
+        scale, zero = arrays.pop(name + SCALE), arrays.pop(name + ZERO_POINT)
+        arrays[name] = (arrays[name].astype(np.float32) - zero.astype(np.float32)) * scale
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 

@@ -21,6 +21,10 @@ FOREIGN = "convbench.weights.foreign"
 NAMES = {  # layout -> our tensor -> what a library calls it; in torch's layout the names are ours
     "keras": {"weight": ("kernel", "depthwise_kernel"), "bias": ("bias",)},
     "slim": {"weight": ("weights", "depthwise_weights"), "bias": ("biases",)},
+    "tflite": {
+        "weight": ("weights_quant/FakeQuantWithMinMaxVars",),
+        "bias": ("Conv2D_Fold_bias", "depthwise_Fold_bias", "Conv2D_bias"),
+    },
 }
 NORMALISATION = {
     "weight": ("gamma",),
@@ -77,7 +81,7 @@ def _ours(net: nn.Module) -> Origin:
 def _origins(net: nn.Module) -> tuple[Origin, ...]:
     """The libraries whose names for the family of `net` are known; none for a network that is not convbench's."""
     home, _, family = type(net).__module__.rpartition(".")
-    if home != "convbench.models" or find_spec(f"{FOREIGN}.{family}") is None:
+    if home not in ("convbench.models", "convbench.detection") or find_spec(f"{FOREIGN}.{family}") is None:
         return ()
     origins: tuple[Origin, ...] = import_module(f"{FOREIGN}.{family}").ORIGINS
     return origins
@@ -160,6 +164,12 @@ def _there(layer: str, own: str, module: nn.Module, origin: Origin) -> tuple[tup
 def _as_ours(tensor: Tensor, wanted: _Wanted, origin: Origin) -> Tensor | None:
     """`tensor` in our layout and without background classes; None where its shape does not fit."""
     shape, flattened = wanted.tensor.shape, origin.flattened.get(wanted.name.removesuffix(".weight"))
+    if origin.layout == "tflite":
+        tensor = _from_tflite(tensor, _is_depthwise(wanted.layer))
+        order = origin.reordered.get(wanted.name.rpartition(".")[0])
+        if order and len(tensor) % len(order) == 0:
+            tensor = tensor.unflatten(0, (-1, len(order)))[:, list(order)].flatten(0, 1)
+        return tensor if tensor.shape == shape else None
     if origin.layout != "torch" and _is_depthwise(wanted.layer):
         if tuple(tensor.shape) != _shape_there(wanted, origin):
             return None
@@ -182,6 +192,13 @@ def _as_ours(tensor: Tensor, wanted: _Wanted, origin: Origin) -> Tensor | None:
     return tensor.reshape(shape) if one_position and same_units else None
 
 
+def _from_tflite(tensor: Tensor, is_depthwise: bool) -> Tensor:
+    """A kernel (out, rows, columns, in), or of a depthwise convolution (1, rows, columns, out), as ours."""
+    if tensor.ndim != 4:
+        return tensor
+    return tensor.permute(3, 0, 1, 2) if is_depthwise else tensor.permute(0, 3, 1, 2)
+
+
 def _shape_there(wanted: _Wanted, origin: Origin) -> tuple[int, ...]:
     """The shape that the library gives to a tensor of ours."""
     shape = tuple(wanted.tensor.shape)
@@ -190,6 +207,8 @@ def _shape_there(wanted: _Wanted, origin: Origin) -> tuple[int, ...]:
     if len(shape) == 2:
         return shape[::-1]
     out, each, rows, columns = shape
+    if origin.layout == "tflite":
+        return (1, rows, columns, out) if _is_depthwise(wanted.layer) else (out, rows, columns, each)
     if _is_depthwise(wanted.layer):
         return rows, columns, wanted.layer.groups, out // wanted.layer.groups
     return rows, columns, each, out

@@ -18,10 +18,12 @@ class Origin:
         tensors. A path that ends in `kernel` or `weights` names the tensor itself (Keras' separable layers keep two),
         and one in `/biases` for a batch normalisation of ours a bias that stands in its place.
     layout: "torch" (`layer.weight`, out x in x h x w), "keras" (`layer/kernel`, h x w x in x out) or
-        "slim" (`layer/weights`, the same layout; TF-slim's batch normalisations lie at `layer/BatchNorm`)
+        "slim" (`layer/weights`, the same layout; TF-slim's batch normalisations lie at `layer/BatchNorm`) or "tflite"
+        (`layer/weights_quant/...`, out x h x w x in; batch normalisation is folded)
     classes_offset: outputs of the library before our first (TF-slim's "background")
     flattened: {path of our linear layer: number of maps that are flattened before it}, where the library flattens
         channels last (Keras): its kernel's rows are then ordered (row, column, map), ours (map, row, column)
+    reordered: {path of our layer: for each group of so many outputs, which of the library's each of ours is}
     bn_eps, relu6, same_padding, avg_pool_counts_padding: what the tensors were trained with, where it may differ from
         ours; None leaves ours. The last: whether padding pixels count in the mean (torch) or not (TensorFlow)
     optional: prefixes of our names that files of this library may lack (auxiliary heads)
@@ -35,9 +37,10 @@ class Origin:
 
     library: str
     layers: Callable[[nn.Module], Mapping[str, str]]
-    layout: Literal["torch", "keras", "slim"] = "torch"
+    layout: Literal["torch", "keras", "slim", "tflite"] = "torch"
     classes_offset: int = 0
     flattened: Mapping[str, int] = field(default_factory=dict)
+    reordered: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     bn_eps: float | None = None
     relu6: bool | None = None
     same_padding: bool | None = None

@@ -1,0 +1,54 @@
+"""From a detector's answers to boxes: decoding, and the suppression of what overlaps something more certain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from convbench.detection.boxes import Coder
+from convbench.detection.result import Detections
+
+SSD_CODES = Coder()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How answers become detections; the defaults are those of SSD's paper (section 3).
+
+    score: the least; what is below is not looked at
+    overlap: intersection over union with a more certain box of the same class, from which on a box is dropped
+    most: detections of an image, at most
+    sigmoid: each class answers for itself; otherwise by softmax, the background among them
+    candidates: of an image, at most, before the suppression, the most certain
+    """
+
+    score: float = 0.01
+    overlap: float = 0.45
+    most: int = 200
+    sigmoid: bool = False
+    candidates: int = 4000
+
+    def __call__(
+        self, answers: Tensor, references: Tensor, sizes: Tensor, coder: Coder = SSD_CODES
+    ) -> list[Detections]:
+        """Answers (n, boxes, 4 + 1 + classes), centres of the references, (n, 2) heights and widths in pixels."""
+        scores = answers[..., 4:].sigmoid() if self.sigmoid else answers[..., 4:].softmax(-1)
+        found = []
+        for codes, own, (height, width) in zip(answers[..., :4], scores[..., 1:], sizes.tolist(), strict=True):
+            place = (own.flatten() > self.score).nonzero()[:, 0]
+            certain = own.flatten()[place]
+            if len(place) > self.candidates:
+                certain, order = certain.topk(self.candidates)
+                place = place[order]
+            which, labels = place // own.shape[1], place % own.shape[1]
+            boxes = coder.decode(codes[which], references[which]).clamp(0, 1)
+            kept = batched_nms(boxes, certain, labels, self.overlap)[: self.most]
+            scale = torch.tensor([width, height, width, height], dtype=boxes.dtype)
+            found.append(Detections((boxes[kept] * scale).cpu(), labels[kept].cpu(), certain[kept].cpu()))
+        return found
+
+
+OBJECT_DETECTION_API = Finding(score=1e-8, overlap=0.6, most=100, sigmoid=True)

@@ -1,0 +1,194 @@
+"""Average precision: COCO's twelve figures, by faster-coco-eval, and Pascal VOC's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from convbench.detection.annotations import DetectionSet
+from convbench.errors import RequestError
+
+COCO_FIGURES = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image, the most certain first.
+
+    boxes: (k, 4) float32 corners, in pixels of the image
+    labels: (k,) int64; scores: (k,) float32, 0 to 1
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def most(self, k: int) -> Detections:
+        """The first `k`."""
+        return Detections(self.boxes[:k], self.labels[:k], self.scores[:k])
+
+
+@dataclass(frozen=True)
+class CocoResult:
+    """COCO's twelve figures, 0 to 1; -1 where there is nothing to find, such as no small objects.
+
+    per_class: the AP of each class
+    n: images
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar1: float
+    ar10: float
+    ar100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
+    per_class: dict[str, float]
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def coco_result(dataset: DetectionSet, found: Sequence[Detections]) -> CocoResult:
+    """The figures of `found`, an entry for each image of `dataset`; at most 100 of each count.
+
+    Raises RequestError where there is not one for each image.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    if len(found) != len(dataset):
+        raise RequestError(f"expected detections for each of {len(dataset)} images, found {len(found)}")
+    truth, results = coco_truth(dataset), coco_detections(dataset, found)
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotated = COCO(truth)
+        evaluation = COCOeval_faster(
+            annotated, annotated.loadRes(results) if results else COCO(truth | {"annotations": []}), "bbox"
+        )
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    figures = dict(zip(COCO_FIGURES, map(float, evaluation.stats), strict=False))
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds, recalls, classes
+    per_class = {}
+    for place, name in enumerate(dataset.classes):
+        values = precision[:, :, place]
+        per_class[name] = float(values[values > -1].mean()) if (values > -1).any() else -1.0
+    return CocoResult(**figures, per_class=per_class, n=len(dataset))
+
+
+def coco_truth(dataset: DetectionSet) -> dict[str, Any]:
+    """The annotations as COCO's evaluators take them, by the policy of `annotations`."""
+    rows: list[dict[str, Any]] = []
+    for identifier, objects in zip(dataset.identifiers, dataset.objects, strict=True):
+        for box, label, area, ignored in zip(
+            objects.boxes.tolist(),
+            objects.labels.tolist(),
+            objects.areas.tolist(),
+            objects.ignored.tolist(),
+            strict=True,
+        ):
+            left, top, right, bottom = box
+            rows.append(
+                {
+                    "id": len(rows) + 1,
+                    "image_id": identifier,
+                    "category_id": dataset.categories[label],
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": area,
+                    "iscrowd": int(ignored),
+                }
+            )
+    return {
+        "images": [
+            {"id": identifier, "height": height, "width": width}
+            for identifier, (height, width) in zip(dataset.identifiers, dataset.sizes.tolist(), strict=True)
+        ],
+        "annotations": rows,
+        "categories": [
+            {"id": number, "name": name} for number, name in zip(dataset.categories, dataset.classes, strict=True)
+        ],
+    }
+
+
+def coco_detections(dataset: DetectionSet, found: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Detections as COCO's files of results have them."""
+    rows = []
+    for identifier, one in zip(dataset.identifiers, found, strict=True):
+        for (left, top, right, bottom), label, score in zip(
+            one.boxes.tolist(), one.labels.tolist(), one.scores.tolist(), strict=True
+        ):
+            rows.append(
+                {
+                    "image_id": identifier,
+                    "category_id": dataset.categories[label],
+                    "bbox": [left, top, right - left, bottom - top],
+                    "score": score,
+                }
+            )
+    return rows
+
+
+def voc_ap(
+    dataset: DetectionSet, found: Sequence[Detections], method: Literal["07", "area"] = "area", overlap: float = 0.5
+) -> dict[str, float]:
+    """Pascal VOC's average precision of each class, 0 to 1; their mean is VOC's mAP.
+
+    method: "07", the mean of the precision at eleven recalls (VOC 2007), or "area", under the monotone curve (2010 on)
+
+    An object is found by the most certain detection that overlaps it best, by at least `overlap`; a second one is
+    wrong. Difficult objects are neither asked for nor held against a detection.
+    """
+    figures = {}
+    for label, name in enumerate(dataset.classes):
+        hits, scores, wanted = list[float](), list[float](), 0
+        for objects, one in zip(dataset.objects, found, strict=True):
+            mine, own = objects.labels == label, one.labels == label
+            boxes, ignored = objects.boxes[mine], objects.ignored[mine]
+            wanted += int((~ignored).sum())
+            order = one.scores[own].argsort(descending=True, stable=True)
+            candidates, certain = one.boxes[own][order], one.scores[own][order]
+            overlaps = box_iou(candidates, boxes) if len(boxes) else torch.zeros(len(candidates), 0)
+            taken = set[int]()
+            for row, score in zip(overlaps, certain.tolist(), strict=True):
+                best = int(row.argmax()) if len(row) else -1
+                is_there = best >= 0 and float(row[best]) >= overlap
+                if is_there and bool(ignored[best]):
+                    continue
+                hits.append(float(is_there and best not in taken))
+                scores.append(score)
+                if is_there:
+                    taken.add(best)
+        figures[name] = _area(np.array(hits), np.array(scores), wanted, method)
+    return figures
+
+
+def _area(hits: Any, scores: Any, wanted: int, method: str) -> float:
+    """Under the curve of precision over recall; NaN without objects."""
+    if not wanted:
+        return float("nan")
+    right = hits[np.argsort(-scores, kind="stable")].cumsum()
+    recall, precision = right / wanted, right / np.arange(1, len(hits) + 1)
+    if method == "07":
+        at = [precision[recall >= level].max(initial=0.0) for level in np.linspace(0, 1, 11)]
+        return float(np.mean(at))
+    envelope = np.maximum.accumulate(np.concatenate([precision, [0.0]])[::-1])[::-1]
+    steps = np.diff(np.concatenate([[0.0], recall]))
+    return float((steps * envelope[:-1]).sum())
