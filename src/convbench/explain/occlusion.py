@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from convbench.errors import RequestError
 from convbench.evaluation.scoring import at_a_time
 from convbench.explain.deconvnet import Projection, deconvnet, one_image
 from convbench.explain.figure import PALETTE, Figure, Tile, coloured, in_colours, projected, sheet, stretched
+from convbench.progress import progress
 from convbench.timing.choice import AUTO, choose
 
 
@@ -148,8 +149,8 @@ def occlusion(
     ]
     projection = None if layer is None else deconvnet(net, batch, layer)
     asked = _Answers(net, layer, projection.unit if projection else None)
-    covered = torch.cat([batch, *(_covered(batch, place, square, colour) for place in places)])
-    found = _run(asked, covered, engine, precision)
+    covered = [partial(_covered, place=place, square=square, colour=colour) for place in places]
+    found = _run(asked, batch, [torch.clone, *covered], engine, precision)
     scores, sums = (found, None) if layer is None else (found[:, :-1], found[:, -1])
     if target is not None and not 0 <= target < scores.shape[1]:
         raise RequestError(f"target: expected a class from 0 to {scores.shape[1] - 1}, found {target}")
@@ -177,9 +178,17 @@ def _covered(image: Tensor, place: tuple[int, int], square: int, colour: Tensor)
     return covered
 
 
-def _run(asked: nn.Module, images: Tensor, engine: str, precision: str) -> Tensor:
-    """All images through the fastest engine, in equal batches but for the last, which is filled up."""
-    size = min(len(images), at_a_time(images[0, 0].numel()))
-    batches = images.split(size)
-    session = choose(asked, batches[0], engine=engine, precision=precision, batches=len(batches))
-    return torch.cat([session(batch) for batch in batches])
+def _run(
+    asked: nn.Module, image: Tensor, views: Sequence[Callable[[Tensor], Tensor]], engine: str, precision: str
+) -> Tensor:
+    """All views of an image through the fastest engine; no more than a batch of them is made at a time."""
+    size = min(len(views), at_a_time(image[0, 0].numel()))
+    answers, session = list[Tensor](), None
+    with progress("covering", len(views), "places") as bar:
+        for start in range(0, len(views), size):
+            batch = torch.cat([view(image) for view in views[start : start + size]])
+            if session is None:
+                session = choose(asked, batch, engine=engine, precision=precision, batches=-(-len(views) // size))
+            answers.append(session(batch))
+            bar.advance(len(batch))
+    return torch.cat(answers)
