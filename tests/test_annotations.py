@@ -11,7 +11,6 @@ import torch
 import convbench as cb
 from convbench.data.photographs import read_photograph
 from convbench.detection.annotations import DetectionSet, read_coco, read_voc
-from convbench.detection.finding import OBJECT_DETECTION_API
 from convbench.detection.result import Detections, coco_result
 from convbench.detection.ssd import ssd300_mobilenet_v1
 from convbench.errors import ConvbenchError, RequestError
@@ -104,7 +103,7 @@ def test_ssd_with_the_apis_weights_finds_what_it_did_there(real_data: Path, real
         for i in range(len(dataset)):
             pixels = read_photograph(dataset.root / dataset.files[i]).float()[None] / 127.5 - 1
             images = torch.nn.functional.interpolate(pixels, (300, 300), mode="bilinear", align_corners=False)
-            (one,) = OBJECT_DETECTION_API(net.eval()(images), net.default_boxes, dataset.sizes[i, None])
+            (one,) = net.find(net.eval()(images), dataset.sizes[i, None].tolist())
             labels = place[one.labels + 1]
             found.append(Detections(one.boxes[labels >= 0], labels[labels >= 0], one.scores[labels >= 0]))
     few = coco_result(dataset, [one.most(10) for one in found])

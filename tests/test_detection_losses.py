@@ -13,7 +13,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
 from convbench.detection.boxes import corners_of
-from convbench.detection.losses import multibox_loss
+from convbench.detection.losses import matches, multibox_loss
 from convbench.detection.matching import BACKGROUND, IGNORED, match
 
 
@@ -33,16 +33,17 @@ def made(seed: int, images: int = 3, references: int = 500, classes: int = 7) ->
 def test_the_loss_is_torchvisions(seed: int) -> None:
     answers, references, targets = made(seed)
     corners, matcher = corners_of(references), peers.SSDMatcher(0.5)
-    there, matches = [], []
+    there, matched = [], []
     for target in targets:
         objects = target[target[:, 0] >= 0]
         there.append({"boxes": objects[:, 1:], "labels": objects[:, 0].long() + 1})
         empty = torch.full((len(references),), BACKGROUND)
-        matches.append(matcher(box_iou(objects[:, 1:], corners)) if len(objects) else empty)
+        matched.append(matcher(box_iou(objects[:, 1:], corners)) if len(objects) else empty)
     settings = SimpleNamespace(box_coder=peers.BoxCoder((10.0, 10.0, 5.0, 5.0)), neg_to_pos_ratio=3)
     outputs = {"bbox_regression": answers[..., :4], "cls_logits": answers[..., 4:]}
-    expected = sum(SSD.compute_loss(settings, there, outputs, [corners] * 3, matches).values())
-    torch.testing.assert_close(multibox_loss(answers, references, targets), expected, rtol=1e-5, atol=1e-5)
+    expected = sum(SSD.compute_loss(settings, there, outputs, [corners] * 3, matched).values())
+    found = multibox_loss(answers, references, targets) / matches(references, targets)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_each_class_for_itself_worked_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +33,12 @@ class Finding:
     candidates: int = 4000
 
     def __call__(
-        self, answers: Tensor, references: Tensor, sizes: Tensor, coder: Coder = SSD_CODES
+        self, answers: Tensor, references: Tensor, sizes: Sequence[tuple[int, int]], coder: Coder = SSD_CODES
     ) -> list[Detections]:
-        """Answers (n, boxes, 4 + 1 + classes), centres of the references, (n, 2) heights and widths in pixels."""
+        """Answers (n, boxes, 4 + 1 + classes), centres of the references, each image's (height, width) in pixels."""
         scores = answers[..., 4:].sigmoid() if self.sigmoid else answers[..., 4:].softmax(-1)
         found = []
-        for codes, own, (height, width) in zip(answers[..., :4], scores[..., 1:], sizes.tolist(), strict=True):
+        for codes, own, (height, width) in zip(answers[..., :4], scores[..., 1:], sizes, strict=True):
             place = (own.flatten() > self.score).nonzero()[:, 0]
             certain = own.flatten()[place]
             if len(place) > self.candidates:

@@ -10,6 +10,7 @@ from convbench.detection.boxes import Coder, corners_of
 from convbench.detection.matching import match
 
 NEGATIVES = 3  # for each positive
+OVERLAP = 0.5  # intersection over union with an object, from which on a reference answers for it
 
 
 def multibox_loss(
@@ -18,7 +19,7 @@ def multibox_loss(
     targets: Tensor,
     *,
     sigmoid: bool = False,
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     coder: Coder = Coder(),  # noqa: B008 (frozen)
 ) -> Tensor:
     """SSD's loss (Liu et al. 2016, section 2.2): smooth L1 of the codes of matched references, cross entropy of all
@@ -30,9 +31,9 @@ def multibox_loss(
         targets: (n, most, 5): label and corners (shares of the image) of each object; label -1 where there is none
         sigmoid: each class by a cross entropy of its own, as the Object Detection API has it
 
-    The sum over the batch, divided by the number of matches; 0 where nothing is matched.
+    The sum over the batch, which is to be divided by the number of matches; 0 where nothing is matched.
     """
-    corners, total, matches = corners_of(references), answers.new_zeros(()), 0
+    corners, total = corners_of(references), answers.new_zeros(())
     for own, target in zip(answers, targets, strict=True):
         target = target[target[:, 0] >= 0]
         matched = match(corners, target[:, 1:], overlap)
@@ -46,8 +47,14 @@ def multibox_loss(
         count = int(positive.sum())
         hardest = wrong.detach().masked_fill(positive, -1).topk(min(NEGATIVES * count, len(wrong) - count)).indices
         total = total + wrong[positive].sum() + wrong[hardest].sum()
-        matches += count
-    return total / max(matches, 1)
+    return total
+
+
+def matches(references: Tensor, targets: Tensor, overlap: float = OVERLAP) -> Tensor:
+    """How many references answer for an object of `targets`, both as in `multibox_loss`; 1 where none does."""
+    corners = corners_of(references)
+    counts = [(match(corners, target[target[:, 0] >= 0][:, 1:], overlap) >= 0).sum() for target in targets]
+    return torch.stack(counts).sum().clamp(min=1)
 
 
 def _each_class(scores: Tensor, labels: Tensor) -> Tensor:

@@ -17,6 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from convbench.detection.default_boxes import Shape, grid, object_detection_shapes, ssd_shapes
+from convbench.detection.detector import Detector
+from convbench.detection.finding import OBJECT_DETECTION_API, Finding
+from convbench.detection.losses import matches, multibox_loss
+from convbench.detection.result import Detections
 from convbench.detection.trunk import Trunk
 from convbench.layers import ConvBNReLU, init_normal
 from convbench.models import build
@@ -35,7 +39,7 @@ class L2Norm(nn.Module):
         return nn.functional.normalize(x, dim=1) * self.scale[:, None, None]
 
 
-class SSD(nn.Module):
+class SSD(Detector):
     """A trunk, extra layers that halve its map, and a head of convolutions on each map.
 
     Args:
@@ -45,13 +49,14 @@ class SSD(nn.Module):
         maps: how many channels each map has
         shapes: of the boxes at each place of each map
         num_classes: of the data, without the background
-        background: whether scores have one, first; without, each class answers for itself (sigmoid)
+        finding: how answers become detections; its `sigmoid` is the loss's, too
         kernel_size: of the heads
 
-    It reads (n, 3, 300, 300) and gives (n, boxes, 4 + scores): codes (x, y, width, height), and the classes' scores.
-    `default_boxes` are their references, centres as shares of the image.
+    It reads (n, 3, 300, 300) and gives (n, boxes, 4 + 1 + classes): codes (x, y, width, height), and the scores of the
+    background and the classes. `default_boxes` are their references, centres as shares of the image.
     """
 
+    side = SIDE
     default_boxes: Tensor
 
     def __init__(
@@ -64,19 +69,36 @@ class SSD(nn.Module):
         shapes: Sequence[Sequence[Shape]],
         *,
         num_classes: int,
-        background: bool,
+        finding: Finding,
         kernel_size: int,
     ) -> None:
         super().__init__()
         self.trunk, self.norms, self.extras = trunk, norms, extras
-        self.outputs = 4, num_classes + background
+        self.num_classes, self.finding = num_classes, finding
+        self.outputs = 4, num_classes + 1
         self.box_heads, self.class_heads = nn.ModuleList(), nn.ModuleList()
         for channels, own in zip(maps, shapes, strict=True):
             for heads, outputs in zip((self.box_heads, self.class_heads), self.outputs, strict=True):
                 heads.append(nn.Conv2d(channels, len(own) * outputs, kernel_size, padding=kernel_size // 2))
         self.register_buffer("default_boxes", grid(sides, shapes), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
+        answers = self.answers(images)
+        if targets is None:
+            return answers
+        return multibox_loss(answers.float(), self.default_boxes, targets, sigmoid=self.finding.sigmoid)
+
+    def weight(self, targets: Tensor) -> Tensor:
+        """The references that answer for an object, as published."""
+        return matches(self.default_boxes, targets)
+
+    def find(self, answers: Tensor | tuple[Tensor, ...], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """By `finding`."""
+        assert isinstance(answers, Tensor)
+        return self.finding(answers, self.default_boxes, sizes)
+
+    def answers(self, images: Tensor) -> Tensor:
+        """Of all maps' heads, in the order of the default boxes."""
         found = self.trunk(images)
         maps = [norm(x) for norm, x in zip(self.norms, found, strict=True)]
         x = found[-1]
@@ -135,7 +157,7 @@ def ssd300_vgg16(*, num_classes: int = 80, scales: str = "coco") -> SSD:
         sides=(38, 19, 10, 5, 3, 1),
         shapes=shapes,
         num_classes=num_classes,
-        background=True,
+        finding=Finding(),
         kernel_size=3,
     )
     for module in net.modules():
@@ -163,7 +185,7 @@ def _api_ssd(trunk: Trunk, maps: tuple[int, int], extra: Sequence[int], num_clas
         sides=(19, 10, 5, 3, 2, 1),
         shapes=object_detection_shapes(6),
         num_classes=num_classes,
-        background=True,
+        finding=OBJECT_DETECTION_API,
         kernel_size=1,
     )
     init_normal(net, 0.03, truncate=True)

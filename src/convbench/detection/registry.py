@@ -1,0 +1,45 @@
+"""Detectors by name. Like the index of networks, it is written out so that listing names does not import torch."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from convbench.errors import unknown
+
+if TYPE_CHECKING:
+    from convbench.detection.detector import Detector
+
+FAMILIES = {
+    "ssd": ("ssd300_vgg16", "ssd300_inception_v2", "ssd300_mobilenet_v1"),
+    "faster_rcnn": ("faster_rcnn_vgg16", "faster_rcnn_inception_v2", "faster_rcnn_mobilenet_v1"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Every detector's name, in the order of the papers."""
+    return tuple(name for family in FAMILIES.values() for name in family)
+
+
+def build_detector(name: str, *, num_classes: int | None = None, **others: Any) -> Detector:
+    """Build a detector with fresh weights, as published where nothing else is asked for.
+
+    Args:
+        name: one of `names()`
+        num_classes: of the data, without the background
+        others: further arguments of the detector's function, such as ssd300_mobilenet_v1's width_multiplier or
+            faster_rcnn_vgg16's side
+
+    Raises RequestError for an unknown name or argument.
+    """
+    for family, members in FAMILIES.items():
+        if name in members:
+            make = getattr(import_module(f"convbench.detection.{family}"), name)
+            known = inspect.signature(make).parameters
+            for key in others:
+                if key not in known:
+                    raise unknown(f"argument of {name}", key, known)
+            detector: Detector = make(**others | ({} if num_classes is None else {"num_classes": num_classes}))
+            return detector
+    raise unknown("detector", name, names())
