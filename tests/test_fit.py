@@ -23,6 +23,7 @@ from convbench.training import loop
 from convbench.training.divergence import LossWatch
 from convbench.training.loop import DivergedError, Options, fit
 from convbench.training.precision import choose_precision
+from convbench.training.task import hold_out
 from convbench.weights import save_weights
 from small_trainings import digits, recipe_with, same_state, trained
 
@@ -174,14 +175,14 @@ def test_initial_weights_leave_out_another_head(tmp_path: Path) -> None:
 
 def test_images_held_out_are_not_learnt_from() -> None:
     dataset = digits(100)
-    validation, learnt = loop.hold_out(dataset, 30, None)
+    validation, learnt = hold_out(dataset, 30, None)
     assert validation is not None and (len(validation), len(learnt)) == (30, 70)
     pixels = {tuple(image.flatten().tolist()) for image in validation.images}
     assert not pixels & {tuple(image.flatten().tolist()) for image in learnt.images}
-    assert loop.hold_out(dataset, 30, 20)[1].fingerprint != learnt.fingerprint
-    assert loop.hold_out(dataset, 0, None) == (None, dataset)
+    assert hold_out(dataset, 30, 20)[1].fingerprint != learnt.fingerprint
+    assert hold_out(dataset, 0, None) == (None, dataset)
     with pytest.raises(RequestError, match="expected 100 at most"):
-        loop.hold_out(dataset, 80, 30)
+        hold_out(dataset, 80, 30)
 
 
 def test_curves_for_tensorboard_go_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,15 @@ from PIL import Image
 from convbench.bench.execute import build_for
 from convbench.bench.train import train
 from convbench.data import open_photographs
-from convbench.data.loading import Reading, read_ahead
+from convbench.data.loading import Labelled, Reading, read_ahead
 from convbench.data.views import View
 from convbench.errors import ConvbenchError, RequestError
-from convbench.training.feed import PhotographFeed, Share
+from convbench.training.feed import Share, make_feed
 from convbench.training.loop import Options, fit
 from convbench.training.recipe import Recipe, parse_recipe
 from small_trainings import same_state
 
+CPU = torch.device("cpu")
 VIEW = {"crop": "area", "size": 16, "mirror": True, "colour": "pca"}
 
 
@@ -58,8 +60,11 @@ def recipe_for(folder: Path, **changes: object) -> Recipe:
 
 
 def reading_of(folder: Path, pieces: int = 1, mine: range = range(1), share: float = 0.001) -> Reading:
+    """What is learnt of each photograph is its place, so that targets tell which were read."""
     photographs = open_photographs(folder, "train")
-    return Reading(photographs, View(crop="area", size=16, mirror=True), 0, 12, pieces, mine, share)
+    photographs = replace(photographs, labels=torch.arange(len(photographs)))
+    shown = Labelled(photographs, View(crop="area", size=16, mirror=True), 0)
+    return Reading(shown, 0, 12, pieces, mine, share)
 
 
 def test_what_is_read_does_not_depend_on_who_reads(photographs: Path) -> None:
@@ -68,7 +73,7 @@ def test_what_is_read_does_not_depend_on_who_reads(photographs: Path) -> None:
     helped = list(read_ahead(reading_of(photographs), steps, 2))
     assert len(alone) == len(helped) == 8
     for (one,), (other,) in zip(alone, helped, strict=True):
-        assert torch.equal(one.images, other.images) and torch.equal(one.places, other.places)
+        assert torch.equal(one.images, other.images) and torch.equal(one.targets, other.targets)
     shared = [list(read_ahead(reading_of(photographs, 3, range(rank, 3, 2)), steps, 0)) for rank in (0, 1)]
     for (whole,), (first, third), (second,) in zip(alone, *shared, strict=True):
         assert torch.equal(torch.cat([first.images, second.images, third.images]), whole.images)
@@ -76,7 +81,7 @@ def test_what_is_read_does_not_depend_on_who_reads(photographs: Path) -> None:
 
 def test_each_photograph_is_seen_once_an_epoch_and_anew_each_time(photographs: Path) -> None:
     seen = [one for (one,) in read_ahead(reading_of(photographs), [(e, s) for e in range(2) for s in range(4)], 0)]
-    first, second = (torch.cat([one.places for one in seen[4 * e : 4 * e + 4]]) for e in range(2))
+    first, second = (torch.cat([one.targets for one in seen[4 * e : 4 * e + 4]]) for e in range(2))
     assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(40))
     assert first.tolist() != second.tolist()
     views = [
@@ -89,11 +94,11 @@ def test_each_photograph_is_seen_once_an_epoch_and_anew_each_time(photographs: P
 def test_a_bad_photograph_gives_way_to_the_next(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convbench.training.feed.MAX_BAD_SHARE", 0.05)
     reading = reading_of(photographs, share=0.05)
-    order = torch.cat([one.places for (one,) in read_ahead(reading, [(0, step) for step in range(4)], 0)])
-    bad = photographs / "train" / reading.photographs.files[int(order[5])]
+    order = torch.cat([one.targets for (one,) in read_ahead(reading, [(0, step) for step in range(4)], 0)])
+    bad = photographs / "train" / reading.shown.file(int(order[5]))
     bad.write_bytes(bad.read_bytes()[:300])
     (batch,) = next(iter(read_ahead(reading, [(0, 0)], 0)))
-    assert batch.places.tolist() == [*order[:5].tolist(), int(order[6]), *order[6:12].tolist()]
+    assert batch.targets.tolist() == [*order[:5].tolist(), int(order[6]), *order[6:12].tolist()]
     assert [file.path for file in batch.bad] == [str(bad)]
     recipe, dataset = recipe_for(photographs), open_photographs(photographs, "train")
     net = build_for(recipe, dataset, 0)
@@ -112,6 +117,7 @@ def test_many_bad_photographs_stop_the_training(photographs: Path) -> None:
 
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 from convbench.bench.execute import build_for
 from convbench.data import open_photographs
@@ -161,7 +167,7 @@ def test_a_reader_that_is_killed_is_an_error(photographs: Path) -> None:
 
 def test_readers_go_on_through_the_epochs_and_end_with_the_training(photographs: Path) -> None:
     recipe, dataset = recipe_for(photographs, epochs=50), open_photographs(photographs, "train")
-    feed = PhotographFeed(dataset, recipe, 0, Share(), 2)
+    feed = make_feed(dataset, recipe, 0, Share(), CPU, 2)
     assert sum(batch.size for batch in feed.batches(0)) == 40
     readers = {reader.pid for reader in multiprocessing.active_children()}
     next(feed.batches(1))
@@ -177,7 +183,7 @@ def test_views_and_shares_that_files_cannot_have(photographs: Path) -> None:
     dataset = open_photographs(photographs, "train")
     for view in (None, {"crop": "pad"}):
         with pytest.raises(RequestError, match=r"view.crop: expected 'shorter' or 'area' .* nearest is 'area'"):
-            PhotographFeed(dataset, recipe_for(photographs, view=view), 0, Share(), 0)
+            make_feed(dataset, recipe_for(photographs, view=view), 0, Share(), CPU, 0)
     recipe = recipe_for(photographs, optimiser={"name": "sdlm", "lr": 0.01})
     net = build_for(recipe, dataset, 0)
     with pytest.raises(RequestError, match="optimiser sdlm: expected one process, images in memory"):
@@ -199,10 +205,10 @@ def test_a_run_from_files(photographs: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_the_shift_of_colours_does_not_depend_on_the_pieces(photographs: Path) -> None:
     recipe, dataset = recipe_for(photographs), open_photographs(photographs, "train")
-    (whole,) = next(PhotographFeed(dataset, recipe, 0, Share(), 0).batches(0)).pieces
+    (whole,) = next(make_feed(dataset, recipe, 0, Share(), CPU, 0).batches(0)).pieces
     parts = [
-        next(PhotographFeed(dataset, recipe, 0, Share(2, range(rank, rank + 1)), 0).batches(0)).pieces[0]
+        next(make_feed(dataset, recipe, 0, Share(2, range(rank, rank + 1)), CPU, 0).batches(0)).pieces[0]
         for rank in (0, 1)
     ]
-    for name in ("images", "labels", "shifts"):
+    for name in ("images", "targets", "shifts"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))

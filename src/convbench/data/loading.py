@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -29,12 +31,64 @@ CORES_A_READER = 4  # where the network computes on the processor, too: a core d
 ENDED = (RuntimeError, ConnectionError, FileNotFoundError, EOFError)  # how a reader's end shows, by when it was
 
 
+class Shown(ABC):
+    """A set of photographs as a training sees it."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @property
+    @abstractmethod
+    def root(self) -> Path:
+        """The folder of all."""
+
+    @abstractmethod
+    def file(self, place: int) -> str:
+        """That of a photograph, below the folder."""
+
+    @abstractmethod
+    def look(self, epoch: int, place: int) -> tuple[Tensor, Tensor]:
+        """A photograph as it is seen in an epoch, uint8 (3, size, size), and what is to be learnt of it."""
+
+    def join(self, targets: list[Tensor]) -> Tensor:
+        """Those of several photographs."""
+        return torch.stack(targets)
+
+
+@dataclass(frozen=True)
+class Labelled(Shown):
+    """Photographs with the label of each."""
+
+    photographs: PhotographSet
+    view: View
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    @property
+    def root(self) -> Path:
+        return self.photographs.root
+
+    def file(self, place: int) -> str:
+        return self.photographs.files[place]
+
+    def look(self, epoch: int, place: int) -> tuple[Tensor, Tensor]:
+        random, size = generator(self.seed, "view", epoch, place), self.view.size
+        assert size is not None
+        seen = decode_window(
+            self.photographs.open(place), lambda height, width: self.view.window(height, width, random), size
+        )
+        return seen, self.photographs.labels[place]
+
+
 @dataclass(frozen=True)
 class Seen:
-    """uint8 images (n, 3, size, size), where in the set they are, and the files that could not be read instead."""
+    """uint8 images (n, 3, size, size), what is to be learnt of them, and the files that could not be read instead."""
 
     images: Tensor
-    places: Tensor
+    targets: Tensor
     bad: tuple[BadFile, ...]
 
 
@@ -48,8 +102,7 @@ class Reading:
     A photograph that cannot be read gives way to the next one in the epoch's order that can.
     """
 
-    photographs: PhotographSet
-    view: View
+    shown: Shown
     seed: int
     batch_size: int
     pieces: int
@@ -59,34 +112,28 @@ class Reading:
     def __getitem__(self, step: tuple[int, int]) -> list[Seen]:
         """What the pieces of a step, (epoch, number), show."""
         epoch, number = step
-        order, first = shuffled(len(self.photographs), self.seed, epoch), number * self.batch_size
+        order, first = shuffled(len(self.shown), self.seed, epoch), number * self.batch_size
         spots = torch.arange(first, min(first + self.batch_size, len(order))).tensor_split(self.pieces)
         return [self._seen(epoch, order, spots[piece].tolist()) for piece in self.mine]
 
     def _seen(self, epoch: int, order: Tensor, spots: list[int]) -> Seen:
-        images, places, bad = list[Tensor](), list[int](), dict[int, BadFile]()
+        images, targets, bad = list[Tensor](), list[Tensor](), dict[int, BadFile]()
         for spot in spots:
             for further in range(len(order)):
                 place = int(order[(spot + further) % len(order)])
                 if place in bad:
                     continue
                 try:
-                    images.append(self._look(epoch, place))
+                    image, target = self.shown.look(epoch, place)
                 except ConvbenchError as error:
-                    bad[place] = bad_file(str(self.photographs.root / self.photographs.files[place]), error)
+                    bad[place] = bad_file(str(self.shown.root / self.shown.file(place)), error)
                     if len(bad) > self.max_bad_share * len(order):
                         return Seen(torch.empty(0), torch.empty(0, dtype=torch.int64), tuple(bad.values()))
                 else:
-                    places.append(place)
+                    images.append(image)
+                    targets.append(target)
                     break
-        return Seen(torch.stack(images), torch.tensor(places), tuple(bad.values()))
-
-    def _look(self, epoch: int, place: int) -> Tensor:
-        random, size = generator(self.seed, "view", epoch, place), self.view.size
-        assert size is not None
-        return decode_window(
-            self.photographs.open(place), lambda height, width: self.view.window(height, width, random), size
-        )
+        return Seen(torch.stack(images), self.shown.join(targets), tuple(bad.values()))
 
 
 @lru_cache(maxsize=2)
@@ -117,7 +164,7 @@ def read_ahead(reading: Reading, steps: Iterable[tuple[int, int]], workers: int)
             return
         except ENDED as error:
             raise ConvbenchError(
-                f"{reading.photographs.root}: expected {workers} processes that read photographs, found one that ended "
+                f"{reading.shown.root}: expected {workers} processes that read photographs, found one that ended "
                 f"({str(error).partition(chr(10))[0]}); --workers 0 reads without"
             ) from error
         yield seen

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from convbench.data.dataset import Dataset
-from convbench.data.folder import PhotographSet
-from convbench.data.loading import Reading, Seen, default_workers, read_ahead, shuffled
+from convbench.data.loading import Labelled, Reading, Seen, Shown, default_workers, read_ahead, shuffled
 from convbench.data.policy import MAX_BAD_SHARE, BadFile, require_few
 from convbench.data.views import View, shift_colours
 from convbench.errors import RequestError
@@ -35,10 +34,15 @@ class Share:
 
 @dataclass(frozen=True)
 class Piece:
-    """Images (n, c, h, w), uint8 or in [0, 1], as they are seen; their labels; and by how much their colours shift."""
+    """Some images of a batch.
+
+    images: (n, c, h, w), uint8 or in [0, 1], as they are seen
+    targets: what is to be learnt of them, such as their labels
+    shifts: by how much their colours shift
+    """
 
     images: Tensor
-    labels: Tensor
+    targets: Tensor
     shifts: Tensor | None
 
 
@@ -53,10 +57,10 @@ class Batch:
 class Feed(ABC):
     """What a training learns from."""
 
-    def __init__(self, source: Source, recipe: Recipe, seed: int, share: Share) -> None:
-        self.labels, self.recipe, self.seed, self.share = source.labels, recipe, seed, share
+    def __init__(self, n: int, recipe: Recipe, seed: int, share: Share) -> None:
+        self.n, self.recipe, self.seed, self.share = n, recipe, seed, share
         self.view = recipe.view or View()
-        self.per_epoch = steps_per_epoch(recipe, len(source))
+        self.per_epoch = steps_per_epoch(recipe, n)
         self.ahead: Iterator[list[Seen]] | None = None  # what processes of ours read, while there are any
         self.bad = dict[str, BadFile]()
 
@@ -74,8 +78,8 @@ class Feed(ABC):
         return tuple(self.bad.values())
 
     def batch(self, epoch: int, step: int, seen: list[tuple[Tensor, Tensor]]) -> Batch:
-        """This process's (images, labels) of a step, with what chance says of their colours."""
-        size = min(self.recipe.batch_size, len(self.labels) - step * self.recipe.batch_size)
+        """This process's (images, targets) of a step, with what chance says of their colours."""
+        size = min(self.recipe.batch_size, self.n - step * self.recipe.batch_size)
         shifts: list[Tensor | None] = [None] * len(seen)
         if self.view.colour == "pca":
             strengths = torch.randn(size, 3, generator=generator(self.seed, "colour", epoch, step)).mul_(0.1)
@@ -84,20 +88,21 @@ class Feed(ABC):
         return Batch(tuple(Piece(*pair, shift) for pair, shift in zip(seen, shifts, strict=True)), size)
 
     def prepare(self, piece: Piece, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(images as the network reads them, labels), on `device`, where the arithmetic is done."""
+        """(images as the network reads them, targets), on `device`, where the arithmetic is done."""
         images = piece.images.to(device, non_blocking=True)
         if images.dtype == torch.uint8:
             images = images.to(torch.float32).div_(255)
         if piece.shifts is not None:
             images = shift_colours(images, piece.shifts.to(device))
-        return self.recipe.preprocessing.scale(images), piece.labels.to(device)
+        return self.recipe.preprocessing.scale(images), piece.targets.to(device)
 
 
 class MemoryFeed(Feed):
     """Images in memory."""
 
     def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, share: Share = Share()) -> None:
-        super().__init__(dataset, recipe, seed, share)
+        super().__init__(len(dataset), recipe, seed, share)
+        self.labels = dataset.labels
         self.pixels = dataset.images if self._seen_as_stored() else recipe.preprocessing.geometry(dataset.images)
 
     def _seen_as_stored(self) -> bool:
@@ -109,7 +114,7 @@ class MemoryFeed(Feed):
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """All of a batch is seen by every process, as one random number follows the other: these views cost little."""
         pixels = self.epoch_pixels(epoch)
-        order = shuffled(len(self.labels), self.seed, epoch)
+        order = shuffled(self.n, self.seed, epoch)
         for step, chosen in enumerate(order.split(self.recipe.batch_size)):
             if step >= first:
                 images = self.seen(pixels[chosen], generator(self.seed, "view", epoch, step))
@@ -129,26 +134,17 @@ class MemoryFeed(Feed):
 
     def sample(self, epoch: int, n: int) -> Piece:
         """n images of the epoch, chosen by chance."""
-        chosen = torch.randperm(len(self.labels), generator=generator(self.seed, "curvature", epoch))[:n]
+        chosen = torch.randperm(self.n, generator=generator(self.seed, "curvature", epoch))[:n]
         random = generator(self.seed, "view", epoch, "curvature")
         return Piece(self.seen(self.epoch_pixels(epoch)[chosen], random), self.labels[chosen], None)
 
 
 class PhotographFeed(Feed):
-    """Photographs in files, of which each process reads what it computes, ahead of time.
+    """Photographs in files, of which each process reads what it computes, ahead of time."""
 
-    Raises RequestError for a recipe that says nothing of the window, or distorts images in memory.
-    """
-
-    def __init__(self, photographs: PhotographSet, recipe: Recipe, seed: int, share: Share, workers: int) -> None:
-        super().__init__(photographs, recipe, seed, share)
-        if self.view.crop not in ("shorter", "area") or recipe.distortion is not None:
-            found = "a distortion" if recipe.distortion is not None else repr(self.view.crop)
-            raise RequestError(
-                f"view.crop: expected 'shorter' or 'area' for photographs in files, found {found}; nearest is 'area', "
-                "or `stored` for images in memory"
-            )
-        self.reading = Reading(photographs, self.view, seed, recipe.batch_size, share.pieces, share.mine, MAX_BAD_SHARE)
+    def __init__(self, shown: Shown, recipe: Recipe, seed: int, share: Share, workers: int) -> None:
+        super().__init__(len(shown), recipe, seed, share)
+        self.reading = Reading(shown, seed, recipe.batch_size, share.pieces, share.mine, MAX_BAD_SHARE)
         self.workers, self.next_step = workers, (-1, 0)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
@@ -159,8 +155,8 @@ class PhotographFeed(Feed):
             seen = next(self.ahead)
             self.next_step = (epoch, step + 1) if step + 1 < self.per_epoch else (epoch + 1, 0)
             self.bad.update((file.path, file) for one in seen for file in one.bad)
-            require_few(self.bad_files, len(self.labels), self.reading.photographs.root, MAX_BAD_SHARE)
-            yield self.batch(epoch, step, [(one.images, self.labels[one.places]) for one in seen])
+            require_few(self.bad_files, self.n, self.reading.shown.root, MAX_BAD_SHARE)
+            yield self.batch(epoch, step, [(one.images, one.targets) for one in seen])
 
     def _steps(self, epoch: int, first: int) -> list[tuple[int, int]]:
         """All that are left of the training."""
@@ -171,7 +167,23 @@ class PhotographFeed(Feed):
 def make_feed(
     source: Source, recipe: Recipe, seed: int, share: Share, device: torch.device, workers: int | None
 ) -> Feed:
-    """Of a data set in memory, or of photographs in files, which `workers` processes read; default by the machine."""
+    """Of a data set in memory, or of photographs in files, which `workers` processes read; default by the machine.
+
+    Raises RequestError for photographs in files where the recipe says nothing of the window, or distorts images in
+    memory.
+    """
     if isinstance(source, Dataset):
         return MemoryFeed(source, recipe, seed, share)
-    return PhotographFeed(source, recipe, seed, share, default_workers(device) if workers is None else workers)
+    view = recipe.view or View()
+    if view.crop not in ("shorter", "area") or recipe.distortion is not None:
+        found = "a distortion" if recipe.distortion is not None else repr(view.crop)
+        raise RequestError(
+            f"view.crop: expected 'shorter' or 'area' for photographs in files, found {found}; nearest is 'area', "
+            "or `stored` for images in memory"
+        )
+    return PhotographFeed(Labelled(source, view, seed), recipe, seed, share, readers(device, workers))
+
+
+def readers(device: torch.device, workers: int | None) -> int:
+    """Processes that read photographs for this one: `workers`, where they are said."""
+    return default_workers(device) if workers is None else workers

@@ -11,26 +11,23 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from convbench.data.dataset import Dataset
 from convbench.errors import ConvbenchError, RequestError
-from convbench.evaluation.scoring import score_batches
-from convbench.evaluation.source import Source, prepared, prepared_shape, preprocessing_for
 from convbench.files import make_folder, write_whole
 from convbench.progress import progress
-from convbench.randomness import generator, number
+from convbench.randomness import number
 from convbench.training.board import Board
 from convbench.training.choices import choose_for
 from convbench.training.divergence import LossWatch
-from convbench.training.feed import Batch, MemoryFeed, Share, make_feed
+from convbench.training.feed import Batch, MemoryFeed, Share
 from convbench.training.head import freeze_all_but_head, head_of
-from convbench.training.losses import logits_of, loss_with_auxiliary, make_loss
+from convbench.training.losses import make_loss
 from convbench.training.memory import kept_memory
 from convbench.training.operators import FasterOperators
 from convbench.training.optimisers import make_optimiser, renormalise_filters
@@ -40,6 +37,7 @@ from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe
 from convbench.training.sdlm import StochasticDiagonalLM, gauss_newton_diagonal
 from convbench.training.state import Requests, heeding_signals, load_state, save_state
+from convbench.training.task import Classification, Images, Judgement, T, Task
 
 SAVE_EVERY = 120.0  # seconds between states within an epoch
 LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for a GPU to get there
@@ -51,17 +49,19 @@ class Metrics:
 
     seconds: of training, without the test; data_wait: the share of them in which the network waited for images
     validation_error: on the training images that the recipe holds out, percent
+    test_ap50: of a detector, in place of errors: average precision at an overlap of 0.5, 0 to 1
     """
 
     epoch: int
     loss: float
     lr: float
-    train_error: float
+    train_error: float | None
     test_error: float | None
     seconds: float
     images_per_s: float
     data_wait: float = 0.0
     validation_error: float | None = None
+    test_ap50: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,12 @@ class DivergedError(ConvbenchError):
 
 def fit(
     net: nn.Module,
-    dataset: Source,
+    dataset: T,
     recipe: Recipe,
     *,
+    task: Task[T] | None = None,
     seed: int = 0,
-    test: Source | None = None,
+    test: T | None = None,
     folder: Path | None = None,
     resume: bool = False,
     options: Options = Options(),
@@ -108,6 +109,7 @@ def fit(
 
     Args:
         net: trained in place; where the recipe averages parameters, it ends with the averages
+        task: what for; by default to classify images, by the recipe's loss
         seed: of the order, the views and the dropped units; the same seed gives the same network, bit for bit, on one
             machine with one number of threads
         test: evaluated after each epoch, for the curve alone: nothing is chosen by it
@@ -125,7 +127,8 @@ def fit(
         if next(net.parameters()).device.type == "cpu":
             stack.enter_context(kept_memory())
         requests = stack.enter_context(heeding_signals(options.save_every)) if folder is not None else None
-        training = _Training(net, dataset, recipe, seed, test, folder, requests, options)
+        purpose: Task[Any] = Classification(recipe) if task is None else task
+        training = _Training(net, dataset, recipe, purpose, seed, test, folder, requests, options)
         stack.callback(training.feed.close)
         if resume and folder is not None:
             training.restore(folder / "state.pt")
@@ -142,19 +145,19 @@ class _Training:
     def __init__(
         self,
         net: nn.Module,
-        dataset: Source,
+        dataset: Images,
         recipe: Recipe,
+        task: Task[Any],
         seed: int,
-        test: Source | None,
+        test: Images | None,
         folder: Path | None,
         requests: Requests | None,
         options: Options,
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
         self.kept_epochs = options.keep
-        self.source, self.requests = dataset, requests
-        validation, learnt = hold_out(dataset, recipe.held_out, recipe.images)
-        self.validation = validation if validation is None or isinstance(validation, Dataset) else validation.readable()
+        self.task, self.source, self.requests = task, dataset, requests
+        self.validation, learnt = task.hold_out(dataset, recipe)
         if recipe.head_only:
             freeze_all_but_head(net)
         self.device = next(net.parameters()).device
@@ -169,8 +172,8 @@ class _Training:
         if self.choices.compiled:
             self.model.compile()
         share = Share(self.pieces, self.mine)
-        self.feed, self.n = make_feed(learnt, recipe, seed, share, self.device, options.workers), len(learnt)
-        self.loss_of, self.optimiser = make_loss(recipe), make_optimiser(net, recipe)
+        self.feed, self.n = task.feed(learnt, recipe, seed, share, self.device, options.workers), len(learnt)
+        self.optimiser = make_optimiser(net, recipe)
         simple = self.processes.count == 1 and isinstance(self.feed, MemoryFeed)
         if isinstance(self.optimiser, StochasticDiagonalLM) and not simple:
             found = f"{self.processes.count}, {type(learnt).__name__}"
@@ -214,7 +217,8 @@ class _Training:
                     assert isinstance(self.feed, MemoryFeed)
                     sample = self.feed.sample(epoch, self.recipe.optimiser.curvature_samples)
                     images, labels = self.feed.prepare(sample, self.device)
-                    self.optimiser.set_curvature(gauss_newton_diagonal(self.net, images, labels, self.loss_of))
+                    curvature = gauss_newton_diagonal(self.net, images, labels, make_loss(self.recipe))
+                    self.optimiser.set_curvature(curvature)
                 batches, before = self.feed.batches(epoch, self.step), time.perf_counter()
                 for batch in batches:
                     self.waited += time.perf_counter() - before
@@ -244,24 +248,26 @@ class _Training:
             group["lr"] = recipe.lr(epoch + (self.step + 0.5) / self.feed.per_epoch, self.validation_errors)
         optimiser.zero_grad(set_to_none=True)  # first, so that no gradient takes memory in the forward pass
         buffers = AveragedBuffers(self.net) if recipe.pieces > 1 else None
+        weight = self.task.weight(batch, processes)
         loss_sum, wrong = torch.zeros_like(self.loss), torch.zeros_like(self.wrong)
         for place, piece in zip(self.mine, batch.pieces, strict=True):
             x, y = self.feed.prepare(piece, self.device)
             torch.manual_seed(number(self.seed, "step", epoch, self.step, place))  # of dropped units
             with processes.without_sum(self.model) if place != self.mine[-1] else nullcontext():
                 with self.computing():
-                    output = self.model(x.contiguous(memory_format=self.layout))
-                    loss = loss_with_auxiliary(self.loss_of, output, y)
-                # The sum over images by the whole batch's size; processes' gradients are averaged when they are joined.
-                self.arithmetic.backward(loss * (len(y) * processes.count / batch.size))
-            loss_sum += loss.detach() * len(y)
-            wrong += (logits_of(output).detach().argmax(dim=1) != y).sum()
+                    price = self.task.price(self.model, x.contiguous(memory_format=self.layout), y)
+                # The sum of all pieces by the batch's weight; processes' gradients are averaged when they are joined.
+                self.arithmetic.backward(price.loss * (price.of * processes.count / weight))
+            loss_sum += price.loss.detach() * price.of
+            if price.wrong is not None:
+                wrong += price.wrong
             if buffers is not None:
                 buffers.take()
         if buffers is not None:
             buffers.put(self.pieces, processes)
         processes.sum(loss_sum, wrong)
-        self.loss, self.wrong, self.last_loss = self.loss + loss_sum, self.wrong + wrong, loss_sum / batch.size
+        self.last_loss = loss_sum / weight
+        self.loss, self.wrong = self.loss + self.last_loss * batch.size, self.wrong + wrong
         if recipe.clip_norm is not None:
             self.arithmetic.scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
@@ -298,13 +304,15 @@ class _Training:
 
     def end_epoch(self, epoch: int) -> Metrics:
         """Judge the epoch, write it down, and begin the next."""
+        test, validation = self.judgement(self.test), self.judgement(self.validation)
         metrics = Metrics(
             epoch=epoch + 1,
             loss=float(self.loss) / self.n,
             lr=self.optimiser.param_groups[0]["lr"],
-            train_error=100 * int(self.wrong) / self.n,
-            test_error=self.error_on(self.test, self.judged),
-            validation_error=self.error_on(self.validation, self.judged),
+            train_error=100 * int(self.wrong) / self.n if self.task.counts_wrong else None,
+            test_error=test.error,
+            validation_error=validation.error,
+            test_ap50=test.ap50,
             seconds=self.seconds,
             images_per_s=self.n / self.seconds,
             data_wait=self.waited / self.seconds,
@@ -348,16 +356,12 @@ class _Training:
         """After each whole epoch, where images are held out."""
         return [one.validation_error for one in self.history if one.validation_error is not None]
 
-    def error_on(self, source: Source | None, net: nn.Module) -> float | None:
-        """Percent of the images that `net` gets wrong, in the training's own arithmetic; the first process looks."""
-        error = None
-        if source is not None and self.processes.first:
-            shape = prepared_shape(source, self.recipe.preprocessing)
-            images = prepared(source, preprocessing_for(source, self.recipe.preprocessing, shape[1]), shape)
-            with self.computing():
-                answers = score_batches(net, images, len(source)).argmax(dim=1)
-            error = 100 * int((answers != source.labels).sum()) / len(source)
-        return self.processes.share(error)
+    def judgement(self, images: Images | None) -> Judgement:
+        """Of the network whose weights count, in the training's own arithmetic; the first process looks."""
+        found = Judgement()
+        if images is not None and self.processes.first:
+            found = self.task.judge(self.judged, images, self.recipe, self.computing)
+        return self.processes.share(found)
 
     def save_if_due(self) -> None:
         """Save where it is time, or where somebody asked any of the processes to leave."""
@@ -408,18 +412,6 @@ class _Training:
 def describe(metrics: Metrics) -> str:
     """A line beside the bar."""
     test = "" if metrics.test_error is None else f", test {metrics.test_error:.2f} %"
+    test += "" if metrics.test_ap50 is None else f", test AP50 {metrics.test_ap50:.3f}"
     wait = f", waited {metrics.data_wait:.0%} for data" if metrics.data_wait >= 0.01 else ""
     return f"epoch {metrics.epoch}, loss {metrics.loss:.4f}{test}{wait}"
-
-
-def hold_out(dataset: Source, n: int, images: int | None) -> tuple[Source | None, Source]:
-    """(n images, or None for none; `images` of the others, or all): chosen by chance, the same for every seed."""
-    learnt = len(dataset) - n if images is None else images
-    if n + learnt > len(dataset) or learnt < 1:
-        raise RequestError(
-            f"images, held_out: expected {len(dataset)} at most, the training images, found {learnt} and {n}"
-        )
-    if learnt == len(dataset):
-        return None, dataset
-    order = torch.randperm(len(dataset), generator=generator(0, "held out"))
-    return dataset.subset(order[:n]) if n else None, dataset.subset(order[n : n + learnt].sort().values)
