@@ -36,7 +36,7 @@ def random_set(images: int, classes: int = 5) -> tuple[DetectionSet, list[Detect
         count = int(torch.randint(0, 12, ()))
         boxes, labels = boxes_of(count), torch.randint(0, classes, (count,))
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) * 0.7
-        objects.append(Objects(boxes, labels, areas, torch.rand(count) < 0.05))
+        objects.append(Objects(boxes, labels, areas, torch.rand(count) < 0.05, torch.ones(count, dtype=torch.bool)))
         others = int(torch.randint(0, 120, ()))
         guessed = torch.cat([boxes + torch.randn(count, 4) * 4, boxes_of(others)])
         certain = torch.cat([torch.rand(count), torch.rand(others) * 0.7]).sort(descending=True)
@@ -91,7 +91,8 @@ def one_image(boxes: list[list[float]], ignored: list[bool]) -> DetectionSet:
     dataset, _ = random_set(1, 1)
     tensor = torch.tensor(boxes, dtype=torch.float32)
     areas = (tensor[:, 2:] - tensor[:, :2]).prod(1)
-    objects = Objects(tensor, torch.zeros(len(boxes), dtype=torch.int64), areas, torch.tensor(ignored))
+    labels, learnt = torch.zeros(len(boxes), dtype=torch.int64), torch.ones(len(boxes), dtype=torch.bool)
+    objects = Objects(tensor, labels, areas, torch.tensor(ignored), learnt)
     return DetectionSet(**{**vars(dataset), "objects": (objects,)})
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convbench.data import DATASETS, imagenet_classes, open_dataset, open_splits
-from convbench.data import datasets as datasets_module
+from convbench.data import content as content_module
 from convbench.data.cifar import read_batch, read_batches
 from convbench.data.idx import FILES, read_idx
 from convbench.data.photographs import read_photograph
@@ -44,7 +44,7 @@ def nothing_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """No test sees the data folders, or the cache, of the person who runs it."""
     monkeypatch.delenv("CONVBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(datasets_module, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(content_module, "SYSTEM_FOLDER", tmp_path / "system")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_named_data_sets_equal_torchvisions(name: str, peer: str, split: str, re
 @pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="no dataset-fashion-mnist")
 def test_fashion_mnist_is_found_in_the_systems_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     system = Path("/usr/share/datasets")
-    monkeypatch.setattr(datasets_module, "SYSTEM_FOLDER", system)
+    monkeypatch.setattr(content_module, "SYSTEM_FOLDER", system)
     test = open_dataset("fashion-mnist", "test", download=False)
     assert test.source == str(system / "fashion-mnist")
     assert test.classes == tuple(torchvision.datasets.FashionMNIST.classes)

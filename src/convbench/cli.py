@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convbench.cli_detect import detect_app
 from convbench.cli_explain import explain_app
 from convbench.errors import ConvbenchError, RequestError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 weights_app = typer.Typer(help="Weights of other libraries.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(explain_app, name="explain")
+app.add_typer(detect_app, name="detect")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DataDir = Annotated[
@@ -251,23 +253,22 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network by a recipe, and evaluate it."""
+    from convbench.bench.record import command_line
     from convbench.bench.train import train as train_by
     from convbench.report.listings import print_result
     from convbench.training.loop import Options
-    from convbench.training.recipe import parse_setting
+    from convbench.training.recipe import parse_settings
 
     folder = out or Path("runs", "train", f"{Path(recipe).stem}-seed-{seed}")
-    pairs = dict(_split_setting(text) for text in settings)
-    parsed = {key: parse_setting(value) for key, value in pairs.items()}
     run = train_by(
         recipe,
         out=folder,
-        settings=parsed | ({"head_only": True} if head_only else {}),
+        settings=parse_settings(settings) | ({"head_only": True} if head_only else {}),
         seed=seed,
         resume=resume,
         data_dir=data_dir,
         options=Options(save_every, workers, tensorboard, keep=tuple(_numbers(keep, "--keep")) if keep else ()),
-        command=_command(),
+        command=command_line(),
     )
     if int(os.environ.get("RANK", "0")) > 0:
         return  # the first of torchrun's processes speaks
@@ -457,6 +458,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a suite: do what is missing, go on with what was interrupted, leave what is done."""
+    from convbench.bench.record import command_line
     from convbench.bench.runner import run_suite
 
     outcomes = run_suite(
@@ -466,7 +468,7 @@ def run(
         jobs=jobs or os.cpu_count() or 1,
         seed=seed,
         data_dir=data_dir,
-        command=_command(),
+        command=command_line(),
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
     if as_json:
@@ -527,19 +529,8 @@ def _terminate(*_: Any) -> None:
     raise _Terminated
 
 
-def _split_setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise RequestError(f"--set expects key=value, such as epochs=5, found {text!r}")
-    return key, value
-
-
 def _numbers(text: str, option: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(f"{option} expects whole numbers with commas between, such as 1,8, found {text!r}") from None
-
-
-def _command() -> str:
-    return " ".join(["convbench", *sys.argv[1:]])

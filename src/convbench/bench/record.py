@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,6 +61,11 @@ def recording(record: dict[str, Any], folder: RunFolder) -> Iterator[None]:
         record["finished"] = now()
         if record["status"] == "done" or record["error"]:
             folder.write_record(json.loads(json.dumps(record)))
+
+
+def command_line() -> str:
+    """What the user typed, for the record."""
+    return " ".join(["convbench", *sys.argv[1:]])
 
 
 def now() -> str:

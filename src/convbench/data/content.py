@@ -9,12 +9,30 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from convbench.errors import ConvbenchError
+from convbench.errors import ConvbenchError, RequestError
+
+SYSTEM_FOLDER = Path("/usr/share/datasets")  # where Debian's dataset-* packages put theirs
 
 
 def cache_folder() -> Path:
     """Where downloaded data sets are kept: `convbench` in XDG_CACHE_HOME or `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convbench"
+
+
+def data_folders(data_dir: Path | None) -> list[Path]:
+    """Where data sets are looked for, first to last: `data_dir`, CONVBENCH_DATA, the cache, the system's folder.
+
+    Raises RequestError where one that was asked for is not there.
+    """
+    folders = []
+    for folder, origin in ((data_dir, "data folder"), (os.environ.get("CONVBENCH_DATA"), "CONVBENCH_DATA")):
+        if folder:
+            asked = Path(folder).expanduser()
+            if not asked.is_dir():
+                found = "a file" if asked.exists() else "nothing"
+                raise RequestError(f"{origin} {asked}: expected a folder, found {found}")
+            folders.append(asked)
+    return [*folders, cache_folder(), SYSTEM_FOLDER]
 
 
 def locate(folder: Path, names: Iterable[str]) -> list[Path] | None:

@@ -15,7 +15,7 @@ import torch
 from convbench.data import idx
 from convbench.data.catalogue import DATASETS
 from convbench.data.cifar import read_batches
-from convbench.data.content import cache_folder, locate
+from convbench.data.content import cache_folder, data_folders, locate
 from convbench.data.dataset import Dataset
 from convbench.data.folder import PhotographSet
 from convbench.data.imagenet import CLASSES, LABELS, imagenet_classes, is_imagenet, read_imagenet
@@ -25,7 +25,6 @@ from convbench.errors import RequestError, unknown
 from convbench.files import make_folder
 
 SPLITS = ("train", "test")
-SYSTEM_FOLDER = Path("/usr/share/datasets")  # where Debian's dataset-* packages put theirs
 TABLES = (*idx.FILES["train"], *idx.FILES["test"])
 BATCHES = {split: tuple(name for name, _ in files) for split, files in DATASETS["cifar10"].files.items()}
 APT_PACKAGES = {"fashion-mnist": "dataset-fashion-mnist"}
@@ -147,7 +146,7 @@ def _digits(split: str) -> Dataset:
 
 def _open_named(name: str, split: str, data_dir: Path | None, download: bool) -> Dataset:
     known = DATASETS[name]
-    roots = _roots(data_dir)
+    roots = data_folders(data_dir)
     places = [root / folder for root in roots for folder in known.folders]
     if name == "imagenet-val":
         return _imagenet(next(filter(is_imagenet, places), None), roots)
@@ -189,7 +188,7 @@ def _named_photographs(name: str, split: str, data_dir: Path | None) -> Photogra
         raise RequestError(
             f"{name}: expected photographs in files, found a data set for the memory; nearest: {choices}"
         )
-    roots = _roots(data_dir)
+    roots = data_folders(data_dir)
     for place in (root / folder for root in roots for folder in known.folders):
         layout = find_layout(place)
         if layout is not None and layout.is_certain:
@@ -216,18 +215,6 @@ def _permission_told() -> Iterator[None]:
         yield
     except PermissionError as error:
         raise RequestError(f"{error.filename}: expected a readable folder, found no permission") from error
-
-
-def _roots(data_dir: Path | None) -> list[Path]:
-    """The folders to look in, first to last; one that was asked for must be there."""
-    roots = []
-    for folder, origin in ((data_dir, "data folder"), (os.environ.get("CONVBENCH_DATA"), "CONVBENCH_DATA")):
-        if folder:
-            root = Path(folder).expanduser()
-            if not root.is_dir():
-                raise RequestError(f"{origin} {root}: expected a folder, found {_what_is_at(root)}")
-            roots.append(root)
-    return [*roots, cache_folder(), SYSTEM_FOLDER]
 
 
 def _download(name: str, split: str, missing: str) -> list[Path]:

@@ -9,7 +9,7 @@ miss. Whatever is no plain JPEG is read by `photographs.read_photograph`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,44 @@ def decode_window(content: bytes, choose: Callable[[int, int], Window], size: in
         pixels, reduction = _decode(content, frame, window.top + window.height, reduction, repeat_colours=True)
     seen = _resample(pixels, window, reduction, size, size)
     return seen.flip(2) if window.mirrored else seen
+
+
+def decode_part(
+    content: bytes,
+    choose: Callable[[int, int], Window],
+    size: int,
+    fill: Sequence[int],
+    change: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """A window of the photograph in a file's bytes that may reach out of it: uint8 (3, size, size).
+
+    choose: as in `decode_window`
+    fill: the colour of what lies outside
+    change: is done to what is seen of the photograph, uint8 (3, h, w), and to nothing outside
+
+    Raises what `read_photograph` and `choose` do.
+    """
+    frame, reduction, pixels = _plain_frame(content), 1, None
+    if frame is None:
+        pixels = read_photograph(content)
+        height, width = pixels.shape[1:]
+    else:
+        height, width = frame.height, frame.width
+    window = choose(height, width)
+    top, left = max(window.top, 0), max(window.left, 0)
+    bottom, right = min(window.top + window.height, height), min(window.left + window.width, width)
+    part = Window(top, left, bottom - top, right - left, False)
+    first, last = (round((edge - window.top) * size / window.height) for edge in (top, bottom))
+    start, end = (round((edge - window.left) * size / window.width) for edge in (left, right))
+    canvas = torch.tensor(fill, dtype=torch.uint8)[:, None, None].repeat(1, size, size)
+    if first < last and start < end:
+        if pixels is None:
+            assert frame is not None
+            reduction = min(_reduction(part.height, last - first), _reduction(part.width, end - start))
+            pixels, reduction = _decode(content, frame, bottom, reduction, repeat_colours=True)
+        seen = _resample(pixels, part, reduction, last - first, end - start)
+        canvas[:, first:last, start:end] = seen if change is None else change(seen)
+    return canvas.flip(2) if window.mirrored else canvas
 
 
 def decode_shorter(content: bytes, shorter: int) -> Tensor:

@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 
+from convbench.data.folder import SUFFIXES
 from convbench.data.manifest import fingerprint
 from convbench.errors import ConvbenchError, RequestError
 
@@ -41,12 +42,19 @@ class Objects:
     labels: (k,) int64, indices into the set's classes
     areas: (k,) float32, of the objects, by which COCO parts small from large; of the boxes where nothing else is known
     ignored: (k,) bool, of crowds and difficult objects
+    learnt: (k,) bool, of all but crowds
     """
 
     boxes: Tensor
     labels: Tensor
     areas: Tensor
     ignored: Tensor
+    learnt: Tensor
+
+    @property
+    def to_learn(self) -> tuple[Tensor, Tensor]:
+        """(boxes, labels) of those that are learnt."""
+        return self.boxes[self.learnt], self.labels[self.learnt]
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,14 @@ class DetectionSet:
         digests = (hashlib.sha256(row).hexdigest() for row in rows)
         entries = (f"{file}\0{digest}" for file, digest in zip(self.files, digests, strict=True))
         return fingerprint(self.root, self.files, entries)
+
+    def open(self, i: int) -> bytes:
+        """The content of photograph `i` as it is stored; ConvbenchError where it cannot be read."""
+        path = self.root / self.files[i]
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ConvbenchError(f"{path}: expected a readable file, found {error.strerror}") from error
 
     def subset(self, indices: Tensor) -> DetectionSet:
         """The photographs at `indices`, in that order; what was noted is of the whole set."""
@@ -141,21 +157,26 @@ def read_coco(annotations: Path, photographs: Path, split: str) -> DetectionSet:
         ) from error
 
 
-def read_voc(folder: Path, split: str, classes: Sequence[str] | None = None) -> DetectionSet:
+def read_voc(
+    folder: Path, split: str, classes: Sequence[str] | None = None, names: Sequence[str] | None = None
+) -> DetectionSet:
     """Pascal VOC's layout: Annotations/NAME.xml, JPEGImages, and ImageSets/Main/SPLIT.txt (or ImageSets/SPLIT.txt).
 
     classes: names in their order; by default those that occur, alphabetically
+    names: of the photographs, in place of the list's; photographs may also lie in images/ or in the folder itself
 
     Corners of VOC count pixels from 1 and include the last: a box from 1 to 2 covers the first two pixels.
 
     Raises RequestError where the layout is another; ConvbenchError where an annotation is damaged.
     """
-    names = _voc_names(folder, split)
+    names = _voc_names(folder, split) if names is None else names
+    root = next((place for place in (folder / "JPEGImages", folder / "images") if place.is_dir()), folder)
+    photographs = {file.stem: file.name for file in root.iterdir() if file.suffix.lower() in SUFFIXES}
     noted, read = Counter[str](), []
     for name in names:
         file = folder / "Annotations" / f"{name}.xml"
         try:
-            read.append(_read_voc_file(file))
+            read.append((photographs.get(name, f"{name}.jpg"), *_read_voc_file(file)))
         except OSError as error:
             raise RequestError(f"{file}: expected a VOC annotation, found {error.strerror}") from error
         except (ElementTree.ParseError, ValueError, AttributeError, TypeError) as error:
@@ -174,7 +195,7 @@ def read_voc(folder: Path, split: str, classes: Sequence[str] | None = None) -> 
     return DetectionSet(
         name=folder.name,
         split=split,
-        root=folder / "JPEGImages",
+        root=root,
         files=tuple(file for file, *_ in read),
         sizes=torch.tensor([(height, width) for _, height, width, _ in read], dtype=torch.int64).reshape(-1, 2),
         identifiers=tuple(range(1, len(read) + 1)),
@@ -222,21 +243,26 @@ def _objects(rows: Iterable[_Row], height: int, width: int, noted: Counter[str])
         torch.tensor([row.label for row, _ in kept], dtype=torch.int64),
         torch.tensor(areas, dtype=torch.float32),
         torch.tensor([bool(row.ignored) for row, _ in kept], dtype=torch.bool),
+        torch.tensor([row.ignored != CROWD for row, _ in kept], dtype=torch.bool),
     )
 
 
+def voc_lists(folder: Path) -> dict[str, Path]:
+    """The lists of photographs in Pascal VOC's layout, by name: ImageSets/Main/NAME.txt, or ImageSets/NAME.txt."""
+    sets = folder / "ImageSets"
+    return {file.stem: file for place in (sets, sets / "Main") for file in sorted(place.glob("*.txt"))}
+
+
 def _voc_names(folder: Path, split: str) -> list[str]:
-    places = [folder / "ImageSets" / "Main" / f"{split}.txt", folder / "ImageSets" / f"{split}.txt"]
-    for place in places:
-        if place.is_file():
-            return [line.split()[0] for line in place.read_text().splitlines() if line.strip()]
-    lists = sorted(file.stem for file in (folder / "ImageSets").rglob("*.txt"))
-    found = f"lists {', '.join(lists)}" if lists else "none"
-    raise RequestError(f"{folder}: expected a list ImageSets/Main/{split}.txt, found {found}")
+    lists = voc_lists(folder)
+    if split not in lists:
+        found = f"lists {', '.join(lists)}" if lists else "none"
+        raise RequestError(f"{folder}: expected a list ImageSets/Main/{split}.txt, found {found}")
+    return [line.split()[0] for line in lists[split].read_text().splitlines() if line.strip()]
 
 
-def _read_voc_file(file: Path) -> tuple[str, int, int, list[tuple[str, tuple[float, float, float, float], bool]]]:
-    """(file name, height, width, [(class, corners, difficult)])."""
+def _read_voc_file(file: Path) -> tuple[int, int, list[tuple[str, tuple[float, float, float, float], bool]]]:
+    """(height, width, [(class, corners, difficult)])."""
     root = ElementTree.fromstring(file.read_bytes())
     rows = []
     for one in root.iter("object"):
@@ -245,7 +271,7 @@ def _read_voc_file(file: Path) -> tuple[str, int, int, list[tuple[str, tuple[flo
         is_point = right <= left or bottom <= top  # as written: no object is a line of pixels
         box = (left, top, left, top) if is_point else (left - 1, top - 1, right, bottom)
         rows.append((_text(one, "name").strip(), box, difficult))
-    return f"{file.stem}.jpg", int(_text(root, "size/height")), int(_text(root, "size/width")), rows
+    return int(_text(root, "size/height")), int(_text(root, "size/width")), rows
 
 
 def _text(node: ElementTree.Element, path: str) -> str:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from convbench.detection.result import Detections
 
+Answers = Tensor | tuple[Tensor, ...]
+
 
 class Detector(nn.Module, ABC):
     """A network that finds objects of `num_classes` classes in images of `side` x `side` pixels.
@@ -21,7 +23,7 @@ class Detector(nn.Module, ABC):
     num_classes: int
 
     @abstractmethod
-    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Answers:
         """The answers to images (n, 3, side, side); with targets, the sum of their losses, a number, to be divided by
         `weight`."""
 
@@ -30,5 +32,5 @@ class Detector(nn.Module, ABC):
         """By what the sum of the losses is divided, a number: of all the images of a batch together."""
 
     @abstractmethod
-    def find(self, answers: Tensor | tuple[Tensor, ...], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def find(self, answers: Answers, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """What the answers say of each image, in pixels of the images as they were: (height, width) each."""

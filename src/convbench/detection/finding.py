@@ -36,6 +36,7 @@ class Finding:
         self, answers: Tensor, references: Tensor, sizes: Sequence[tuple[int, int]], coder: Coder = SSD_CODES
     ) -> list[Detections]:
         """Answers (n, boxes, 4 + 1 + classes), centres of the references, each image's (height, width) in pixels."""
+        answers = answers.float()
         scores = answers[..., 4:].sigmoid() if self.sigmoid else answers[..., 4:].softmax(-1)
         found = []
         for codes, own, (height, width) in zip(answers[..., :4], scores[..., 1:], sizes, strict=True):

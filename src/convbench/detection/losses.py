@@ -51,10 +51,10 @@ def multibox_loss(
 
 
 def matches(references: Tensor, targets: Tensor, overlap: float = OVERLAP) -> Tensor:
-    """How many references answer for an object of `targets`, both as in `multibox_loss`; 1 where none does."""
+    """How many references answer for an object of `targets`, both as in `multibox_loss`."""
     corners = corners_of(references)
     counts = [(match(corners, target[target[:, 0] >= 0][:, 1:], overlap) >= 0).sum() for target in targets]
-    return torch.stack(counts).sum().clamp(min=1)
+    return torch.stack(counts).sum()
 
 
 def _each_class(scores: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,12 @@ FAMILIES = {
     "ssd": ("ssd300_vgg16", "ssd300_inception_v2", "ssd300_mobilenet_v1"),
     "faster_rcnn": ("faster_rcnn_vgg16", "faster_rcnn_inception_v2", "faster_rcnn_mobilenet_v1"),
 }
+BACKBONES = {"vgg16": "vgg16", "inception_v2": "inception_v2_slim", "mobilenet_v1": "mobilenet_v1"}  # by their ends
+
+
+def backbone_of(name: str) -> str:
+    """The name of the network whose layers the detector `name` begins with."""
+    return next(network for end, network in BACKBONES.items() if name.endswith(end))
 
 
 def names() -> tuple[str, ...]:

@@ -38,6 +38,19 @@ class Detections:
         """The first `k`."""
         return Detections(self.boxes[:k], self.labels[:k], self.scores[:k])
 
+    def above(self, score: float) -> Detections:
+        """Those whose score is `score` or more."""
+        certain = self.scores >= score
+        return Detections(self.boxes[certain], self.labels[certain], self.scores[certain])
+
+
+def renamed(found: Detections, here: Sequence[str], there: Sequence[str]) -> Detections:
+    """`found` with labels of `here` as those of `there`, by the classes' names; those without one are left out."""
+    places = torch.tensor([there.index(name) if name in there else -1 for name in here])
+    labels = places[found.labels]
+    known = labels >= 0
+    return Detections(found.boxes[known], labels[known], found.scores[known])
+
 
 @dataclass(frozen=True)
 class CocoResult:

@@ -11,13 +11,13 @@ layout of TensorFlow's Object Detection API for Inception v2 and MobileNet, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from convbench.detection.default_boxes import Shape, grid, object_detection_shapes, ssd_shapes
-from convbench.detection.detector import Detector
+from convbench.detection.detector import Answers, Detector
 from convbench.detection.finding import OBJECT_DETECTION_API, Finding
 from convbench.detection.losses import matches, multibox_loss
 from convbench.detection.result import Detections
@@ -92,7 +92,7 @@ class SSD(Detector):
         """The references that answer for an object, as published."""
         return matches(self.default_boxes, targets)
 
-    def find(self, answers: Tensor | tuple[Tensor, ...], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def find(self, answers: Answers, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """By `finding`."""
         assert isinstance(answers, Tensor)
         return self.finding(answers, self.default_boxes, sizes)
@@ -166,6 +166,19 @@ def ssd300_vgg16(*, num_classes: int = 80, scales: str = "coco") -> SSD:
             assert module.bias is not None
             nn.init.zeros_(module.bias)
     return net
+
+
+def thinned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A VGG's weights with fc6 and fc7 as SSD begins from them: every fourth unit, of fc6 every third row and column.
+
+    Chen et al. 2015, arXiv:1412.7062, section 3.1
+    """
+    changed = dict(state)
+    changed["fc6.weight"] = state["fc6.weight"].view(4096, 512, 7, 7)[::4, :, ::3, ::3]
+    changed["fc7.weight"] = state["fc7.weight"].view(4096, 4096, 1, 1)[::4, ::4]
+    for name in ("fc6.bias", "fc7.bias"):
+        changed[name] = state[name][::4]
+    return changed
 
 
 def _api_ssd(trunk: Trunk, maps: tuple[int, int], extra: Sequence[int], num_classes: int) -> SSD:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convbench.errors import RequestError
 from convbench.layers import WithAuxiliary
 from convbench.training.recipe import Recipe
 
@@ -58,5 +59,7 @@ def make_loss(recipe: Recipe) -> Loss:
             return mse
         case "mle":
             return mle
+        case "detection":
+            raise RequestError(f"loss: expected one for labels, found 'detection' with {recipe.network}, no detector")
         case "map":
             return lambda logits, labels: map_loss(logits, labels, recipe.map_j)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from convbench.data.box_views import BoxView
 from convbench.data.distort import Distortion
 from convbench.data.preprocessing import Preprocessing
 from convbench.data.views import View
@@ -88,7 +89,9 @@ class Recipe:
     images: so many of the training images, chosen by chance, are learnt from; default all
     held_out: so many of the training images are not learnt from; the error on them steers the schedule "plateau"
     loss: "cross_entropy" (with label_smoothing), "mse" (half the squared distance to targets of +-1),
-        "mle" (the right class's penalty alone) or "map" (with competition between classes; j is map_j)
+        "mle" (the right class's penalty alone), "map" (with competition between classes; j is map_j) or "detection"
+        (the detector's own, as its paper has it)
+    boxes: how the images of a detector's training are seen; default as SSD's paper says
     channels_last: keep activations as (n, h, w, c) in memory, which convolutions on processors like
     precision: of products: "auto" (bf16 where it is native), "fp32", "bf16" or "fp16"
     compile: by torch.compile: "auto" (on GPUs), "on" or "off"
@@ -105,7 +108,7 @@ class Recipe:
     description: str
     network: str
     data: str
-    loss: Literal["cross_entropy", "mse", "mle", "map"]
+    loss: Literal["cross_entropy", "mse", "mle", "map", "detection"]
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     optimiser: Optimiser
@@ -117,6 +120,7 @@ class Recipe:
     held_out: int = Field(default=0, ge=0)
     distortion: Distortion | None = None
     view: View | None = None
+    boxes: BoxView | None = None
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     map_j: float = Field(default=1.0, gt=0)
     channels_last: bool = False
@@ -203,6 +207,23 @@ def parse_setting(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """Settings from texts such as "epochs=5"; RequestError for one that is none.
+
+    option: by which they were given
+
+    >>> parse_settings(["epochs=5", "optimiser.lr=0.1"])
+    {'epochs': 5, 'optimiser.lr': 0.1}
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise RequestError(f"{option} expects key=value, such as epochs=5, found {text!r}")
+        found[key] = parse_setting(value)
+    return found
 
 
 def stalls(errors: Sequence[float], patience: int) -> int:

@@ -1,0 +1,115 @@
+"""`convbench detect`: train, evaluate and use detectors."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+detect_app = typer.Typer(
+    help="Find objects: SSD and Faster R-CNN, on photographs with boxes in Pascal VOC's or COCO's format.",
+    no_args_is_help=True,
+)
+
+Weights = Annotated[Path, typer.Option(help="A run's folder, a file of ours, or another library's.")]
+Network = Annotated[str | None, typer.Option(help="Of a file that does not say it, such as ssd300_mobilenet_v1.")]
+Arguments = Annotated[
+    list[str], typer.Option("--argument", help="What such a network is built with, as width_multiplier=0.75.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; else CONVBENCH_DATA, the cache, the system.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@detect_app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    data_name: Annotated[
+        str | None, typer.Option("--data", help="A folder with VOC's or COCO's annotations; default the recipe's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/detect/RECIPE-seed-SEED.")] = None,
+    settings: Annotated[list[str], typer.Option("--set", help="A key that differs, as epochs=5.")] = [],  # noqa: B006
+    initial_weights: Annotated[
+        Path | None, typer.Option(help="Of the backbone, ours or another library's, to begin from.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the initial weights, the order and the views.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training interrupted in --out.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes that read photographs.")] = None,
+    save_every: Annotated[float, typer.Option(help="Seconds between states within a pass.")] = 120.0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a detector on a folder of photographs with boxes, and evaluate it: AP, and boxes drawn on some of them."""
+    from convbench.bench.record import command_line
+    from convbench.bench.train_detector import train_detector
+    from convbench.report.detections import print_detector_result
+    from convbench.training.loop import Options
+    from convbench.training.recipe import parse_settings
+
+    given = {"data": data_name, "initial_weights": None if initial_weights is None else str(initial_weights)}
+    folder = out or Path("runs", "detect", f"{Path(recipe).stem}-seed-{seed}")
+    run = train_detector(
+        recipe,
+        out=folder,
+        settings=parse_settings(settings) | {key: value for key, value in given.items() if value is not None},
+        seed=seed,
+        resume=resume,
+        data_dir=data_dir,
+        options=Options(save_every, workers, tensorboard),
+        command=command_line(),
+    )
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # the first of torchrun's processes speaks
+    if as_json:
+        print(json.dumps(run.record, indent=1))
+    else:
+        print_detector_result(run.record["title"], run.record["result"])
+        print(f"run: {folder}, boxes drawn: {folder / 'found.png'}")
+
+
+@detect_app.command()
+def evaluate(
+    weights: Weights,
+    data_name: Annotated[str, typer.Option("--data", help="A folder with VOC's or COCO's annotations.")],
+    split: Annotated[str, typer.Option(help="train, test, or the name of a list or file.")] = "test",
+    network: Network = None,
+    arguments: Arguments = [],  # noqa: B006
+    most: Annotated[int, typer.Option(min=1, help="Detections of an image that count.")] = 100,
+    out: Annotated[Path | None, typer.Option(help="A file for what was found, in COCO's format.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a detector: COCO's twelve figures, Pascal VOC's, and both of each class."""
+    from convbench.bench.detect import evaluate_detector, load_detector
+    from convbench.report.detections import print_detector_result
+    from convbench.training.recipe import parse_settings
+
+    detector = load_detector(weights, network, parse_settings(arguments, "--argument"))
+    result = evaluate_detector(detector, data_name, split=split, most=most, out=out, data_dir=data_dir)
+    print(json.dumps(result, indent=1)) if as_json else print_detector_result(f"{weights}, {data_name} {split}", result)
+
+
+@detect_app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Photographs, in any format that Pillow reads.")],
+    weights: Weights,
+    network: Network = None,
+    arguments: Arguments = [],  # noqa: B006
+    score: Annotated[float, typer.Option(min=0, max=1, help="The least of what is shown.")] = 0.5,
+    out: Annotated[Path, typer.Option(help="A folder for the pictures with boxes, and found.json.")] = Path("found"),
+    as_json: Json = False,
+) -> None:
+    """Find objects in photographs: boxes with class and score, drawn on the pictures and as JSON."""
+    from convbench.bench.detect import find_objects, load_detector
+    from convbench.files import write_json
+    from convbench.report.detections import print_finds
+    from convbench.training.recipe import parse_settings
+
+    detector = load_detector(weights, network, parse_settings(arguments, "--argument"))
+    finds = find_objects(detector, images, score=score, out=out)
+    content = [one.to_dict() for one in finds]
+    write_json(out / "found.json", content)
+    print(json.dumps(content, indent=1)) if as_json else print_finds(finds, out)
