@@ -18,6 +18,7 @@ from convbench.claims.ledger import read_claims
 from convbench.cli import app
 from convbench.counting import Cost, trace
 from convbench.data.catalogue import DATASETS
+from convbench.detection.registry import build_detector
 from convbench.models import build, published_input
 from convbench.schema import packaged
 from convbench.training.recipe import Recipe, open_recipe, parse_recipe
@@ -25,6 +26,7 @@ from convbench.training.recipe import Recipe, open_recipe, parse_recipe
 DOCS = Path(__file__).parents[1] / "docs"
 CLASSES = {"imagenet": 1000}  # else 10
 PHOTOGRAPH = (3, 270, 360)  # of ImageNet, for one
+DETECTORS = [name for name in packaged("recipes") if open_recipe(name).loss == "detection"]
 PAPERS = [name for name in packaged("recipes") if name.endswith("-imagenet")]
 SEEDED = (
     "resnet-depth",
@@ -51,7 +53,16 @@ def answers(recipe: Recipe) -> torch.Size:
     return said
 
 
-@pytest.mark.parametrize("name", packaged("recipes"))
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detectors_recipe_builds_it(name: str) -> None:
+    recipe = open_recipe(name)
+    with torch.device("meta"):
+        net = build_detector(recipe.network, num_classes=3, **recipe.arguments)
+    sizes = {net.side, recipe.preprocessing.size, recipe.boxes.size if recipe.boxes else None}
+    assert len(sizes) == 1, "training and evaluation see images of the detector's size"
+
+
+@pytest.mark.parametrize("name", sorted(set(packaged("recipes")) - set(DETECTORS)))
 def test_a_packaged_recipe_builds_its_network(name: str) -> None:
     recipe = open_recipe(name)
     assert answers(recipe) == (2, CLASSES.get(recipe.data, 10))

@@ -86,7 +86,8 @@ class SSD(Detector):
         answers = self.answers(images)
         if targets is None:
             return answers
-        return multibox_loss(answers.float(), self.default_boxes, targets, sigmoid=self.finding.sigmoid)
+        answers = answers.to(torch.promote_types(answers.dtype, torch.float32))
+        return multibox_loss(answers, self.default_boxes, targets, sigmoid=self.finding.sigmoid)
 
     def weight(self, targets: Tensor) -> Tensor:
         """The references that answer for an object, as published."""
