@@ -66,5 +66,14 @@ def test_between_the_bounds_a_reference_is_ignored() -> None:
     references = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 2], [0, 0, 2, 2], [8, 8, 9, 9]])
     assert match(references, boxes, 0.7, 0.3).tolist() == [0, IGNORED, BACKGROUND, BACKGROUND]
     assert match(references[1:], boxes, 0.7, 0.3).tolist() == [0, BACKGROUND, BACKGROUND]
-    assert match(references[1:], boxes, 0.7, 0.3, best_for_each=False).tolist() == [IGNORED, BACKGROUND, BACKGROUND]
+    assert match(references[1:], boxes, 0.7, 0.3, best="none").tolist() == [IGNORED, BACKGROUND, BACKGROUND]
     assert match(references, boxes[:0], 0.7).tolist() == [BACKGROUND] * 4
+
+
+def test_all_that_overlap_an_object_most_are_its_own() -> None:
+    """Two references lie in the object, as large as each other: for SSD the first is its own, for proposals both."""
+    boxes = torch.tensor([[0.0, 0, 4, 4]])
+    references = torch.tensor([[0.0, 0, 1, 1], [1, 1, 2, 2], [8, 8, 9, 9]])
+    assert match(references, boxes, 0.7, 0.3).tolist() == [0, BACKGROUND, BACKGROUND]
+    assert match(references, boxes, 0.7, 0.3, best="all").tolist() == [0, 0, BACKGROUND]
+    assert match(references, boxes + 100, 0.7, 0.3, best="all").tolist() == [BACKGROUND] * 3

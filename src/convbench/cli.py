@@ -249,6 +249,7 @@ def train(
     keep: Annotated[
         str, typer.Option(help="Epochs after which the weights are kept for `explain evolution`, such as 0,1,2,5.")
     ] = "",
+    judge_every: Annotated[int, typer.Option(min=1, help="Epochs between looks at the images for testing.")] = 1,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -267,7 +268,13 @@ def train(
         seed=seed,
         resume=resume,
         data_dir=data_dir,
-        options=Options(save_every, workers, tensorboard, keep=tuple(_numbers(keep, "--keep")) if keep else ()),
+        options=Options(
+            save_every,
+            workers,
+            tensorboard,
+            keep=tuple(_numbers(keep, "--keep")) if keep else (),
+            judge_every=judge_every,
+        ),
         command=command_line(),
     )
     if int(os.environ.get("RANK", "0")) > 0:

@@ -39,6 +39,7 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Processes that read photographs.")] = None,
     save_every: Annotated[float, typer.Option(help="Seconds between states within a pass.")] = 120.0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
+    judge_every: Annotated[int, typer.Option(min=1, help="Passes between looks at the photographs for testing.")] = 1,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +59,7 @@ def train(
         seed=seed,
         resume=resume,
         data_dir=data_dir,
-        options=Options(save_every, workers, tensorboard),
+        options=Options(save_every, workers, tensorboard, judge_every=judge_every),
         command=command_line(),
     )
     if int(os.environ.get("RANK", "0")) > 0:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from convbench.detection.boxes import Coder
 from convbench.detection.result import Detections
-
-SSD_CODES = Coder()
 
 
 @dataclass(frozen=True)
@@ -33,22 +30,34 @@ class Finding:
     candidates: int = 4000
 
     def __call__(
-        self, answers: Tensor, references: Tensor, sizes: Sequence[tuple[int, int]], coder: Coder = SSD_CODES
+        self,
+        scores: Tensor,
+        codes: Tensor,
+        references: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        coder: Coder = Coder(),  # noqa: B008 (frozen)
     ) -> list[Detections]:
-        """Answers (n, boxes, 4 + 1 + classes), centres of the references, each image's (height, width) in pixels."""
-        answers = answers.float()
-        scores = answers[..., 4:].sigmoid() if self.sigmoid else answers[..., 4:].softmax(-1)
+        """What answers say of each image.
+
+        Args:
+            scores: (n, boxes, 1 + classes), the background's first
+            codes: (n, boxes, 1 or classes, 4), one for all classes or for each its own
+            references: centres, (n, boxes, 4)
+            sizes: each image's (height, width) in pixels
+        """
+        scores = scores.float().sigmoid() if self.sigmoid else scores.float().softmax(-1)
         found = []
-        for codes, own, (height, width) in zip(answers[..., :4], scores[..., 1:], sizes, strict=True):
+        for own, code, reference, (height, width) in zip(scores[..., 1:], codes, references, sizes, strict=True):
             place = (own.flatten() > self.score).nonzero()[:, 0]
             certain = own.flatten()[place]
             if len(place) > self.candidates:
                 certain, order = certain.topk(self.candidates)
                 place = place[order]
             which, labels = place // own.shape[1], place % own.shape[1]
-            boxes = coder.decode(codes[which], references[which]).clamp(0, 1)
+            chosen = code[which, labels if code.shape[1] > 1 else 0].float()
+            boxes = coder.decode(chosen, reference[which]).clamp(0, 1)
             kept = batched_nms(boxes, certain, labels, self.overlap)[: self.most]
-            scale = torch.tensor([width, height, width, height], dtype=boxes.dtype)
+            scale = boxes.new_tensor([width, height, width, height])
             found.append(Detections((boxes[kept] * scale).cpu(), labels[kept].cpu(), certain[kept].cpu()))
         return found
 

@@ -96,7 +96,8 @@ class SSD(Detector):
     def find(self, answers: Answers, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """By `finding`."""
         assert isinstance(answers, Tensor)
-        return self.finding(answers, self.default_boxes, sizes)
+        references = self.default_boxes.expand(len(answers), -1, -1)
+        return self.finding(answers[..., 4:], answers[..., None, :4], references, sizes)
 
     def answers(self, images: Tensor) -> Tensor:
         """Of all maps' heads, in the order of the default boxes."""

@@ -72,12 +72,14 @@ class Options:
     workers: processes that read photographs in files, for each that computes; default by the machine
     tensorboard: whether curves are written for TensorBoard, too, into the training's folder
     keep: epochs after which the weights are kept for good, as `checkpoint(folder, epoch)`; 0 for those at the start
+    judge_every: epochs from one look at the images for testing to the next; the last epoch is always judged
     """
 
     save_every: float = SAVE_EVERY
     workers: int | None = None
     tensorboard: bool = False
     keep: tuple[int, ...] = ()
+    judge_every: int = 1
 
 
 def checkpoint(folder: Path, epoch: int) -> Path:
@@ -155,7 +157,7 @@ class _Training:
         options: Options,
     ) -> None:
         self.net, self.recipe, self.seed, self.test, self.folder = net, recipe, seed, test, folder
-        self.kept_epochs = options.keep
+        self.kept_epochs, self.judge_every = options.keep, options.judge_every
         self.task, self.source, self.requests = task, dataset, requests
         self.validation, learnt = task.hold_out(dataset, recipe)
         if recipe.head_only:
@@ -304,7 +306,8 @@ class _Training:
 
     def end_epoch(self, epoch: int) -> Metrics:
         """Judge the epoch, write it down, and begin the next."""
-        test, validation = self.judgement(self.test), self.judgement(self.validation)
+        is_judged = (epoch + 1) % self.judge_every == 0 or epoch + 1 == self.recipe.epochs
+        test, validation = self.judgement(self.test if is_judged else None), self.judgement(self.validation)
         metrics = Metrics(
             epoch=epoch + 1,
             loss=float(self.loss) / self.n,

@@ -1,0 +1,225 @@
+"""Faster R-CNN's proposals, samples and losses beside torchvision's parts with the same numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import MultiScaleRoIAlign, box_iou
+
+from boxed import write_rectangles
+from convbench.bench.train_detector import detector_for
+from convbench.detection.anchors import anchors
+from convbench.detection.boxes import corners_of
+from convbench.detection.datasets import open_detection_set
+from convbench.detection.faster_rcnn import ANCHOR_SIDES, RATIOS, FasterRCNN, faster_rcnn_mobilenet_v1
+from convbench.detection.finding import Finding
+from convbench.detection.proposals import Proposing, draw, proposal_loss
+from convbench.detection.regions import CODER, Sampled, region_loss, sample_regions
+from convbench.detection.task import Detection
+from convbench.training.loop import Options, fit
+from convbench.training.recipe import open_recipe
+
+SIDE, CLASSES = 320.0, 4
+
+
+def boxes_of(count: int) -> Tensor:
+    """Corners as shares of the image."""
+    low = torch.rand(count, 2) * 0.7
+    return torch.cat([low, low + 0.05 + torch.rand(count, 2) * 0.25], 1)
+
+
+def theirs(before: int, after: int) -> RegionProposalNetwork:
+    generator = AnchorGenerator((ANCHOR_SIDES,), (RATIOS,))
+    counts = [{"training": count, "testing": count} for count in (before, after)]
+    head = RPNHead(8, 12)
+    return RegionProposalNetwork(generator, head, 0.7, 0.3, 256, 0.5, *counts, 0.7).eval()
+
+
+def test_anchors_are_torchvisions_moved_to_the_middle() -> None:
+    ours = corners_of(anchors(5, 7, 16, ANCHOR_SIDES, RATIOS))
+    images = ImageList(torch.zeros(1, 3, 80, 112), [(80, 112)])
+    (expected,) = AnchorGenerator((ANCHOR_SIDES,), (RATIOS,))(images, [torch.zeros(1, 1, 5, 7)])
+    assert (ours - 8 - expected).abs().max() <= 0.5, "torchvision rounds sides to whole pixels"
+
+
+def test_proposals_are_torchvisions() -> None:
+    torch.manual_seed(0)
+    references = anchors(20, 20, 16, ANCHOR_SIDES, RATIOS) / SIDE
+    certain, codes = torch.randn(2, len(references)), torch.randn(2, len(references), 4) * 0.3
+    peer = theirs(1000, 60)
+    decoded = peer.box_coder.decode(codes.reshape(-1, 4), [corners_of(references) * SIDE] * 2).view(2, -1, 4)
+    size = (int(SIDE), int(SIDE))
+    expected, _ = peer.filter_proposals(decoded, certain[..., None], [size, size], [len(references)])
+    # Their one output through a sigmoid is the difference of our two.
+    objectness = torch.stack([torch.zeros_like(certain), certain], -1)
+    for ours, other in zip(Proposing(1000, 60)(objectness, codes, references), expected, strict=True):
+        torch.testing.assert_close(ours * SIDE, other, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("objects", [5, 0])
+def test_the_proposals_loss_is_torchvisions(objects: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same sample: all anchors."""
+    torch.manual_seed(1)
+    references = anchors(20, 20, 16, (64, 128), (1.0,)) / SIDE
+    corners = corners_of(references)
+    inside = ((corners >= 0) & (corners <= 1)).all(1)
+    references, corners = references[inside], corners[inside]
+    boxes = boxes_of(objects)
+    certain, codes = torch.randn(len(references)), torch.randn(len(references), 4)
+    peer = theirs(1000, 60)
+    labels, matched = peer.assign_targets_to_anchors([corners], [{"boxes": boxes}])
+    targets = peer.box_coder.encode(list(matched), [corners])
+    monkeypatch.setattr(
+        peer, "fg_bg_sampler", lambda labels: ([one == 1 for one in labels], [one == 0 for one in labels])
+    )
+    expected = sum(peer.compute_loss(certain[:, None], codes, labels, list(targets)))
+    monkeypatch.setattr("convbench.detection.proposals.draw", lambda positive, negative, *_: (positive, negative))
+    objectness = torch.stack([torch.zeros_like(certain), certain], -1)
+    torch.testing.assert_close(proposal_loss(objectness, codes, references, boxes), expected)
+
+
+def test_anchors_beyond_the_border_teach_nothing() -> None:
+    references = torch.tensor([[0.5, 0.5, 0.4, 0.4], [0.05, 0.5, 0.4, 0.4]])
+    objectness, codes = torch.zeros(2, 2, requires_grad=True), torch.zeros(2, 4, requires_grad=True)
+    boxes = corners_of(torch.tensor([[0.5, 0.5, 0.4, 0.42]]))
+    proposal_loss(objectness, codes, references, boxes).backward()
+    assert objectness.grad is not None and codes.grad is not None
+    assert objectness.grad[0].abs().sum() > 0 and objectness.grad[1].abs().sum() == 0
+    assert codes.grad[1].abs().sum() == 0
+
+
+def test_a_sample_is_drawn_by_chance_and_never_more_positive_than_asked_for() -> None:
+    torch.manual_seed(0)
+    positive, negative = draw(torch.arange(100), torch.arange(100, 300), 64, 0.25)
+    assert (len(positive), len(negative)) == (16, 48) and positive.max() < 100 <= negative.min()
+    few, rest = draw(torch.arange(3), torch.arange(3, 300), 64, 0.25)
+    assert (len(few), len(rest)) == (3, 61)
+    assert not torch.equal(draw(torch.arange(100), torch.arange(0), 64, 0.25)[0], positive)
+
+
+def test_regions_are_sampled_with_the_objects_among_them() -> None:
+    torch.manual_seed(0)
+    boxes, labels = boxes_of(3), torch.tensor([2, 0, 3])
+    sampled = sample_regions(boxes_of(400), boxes, labels)
+    assert len(sampled.boxes) == len(sampled.labels) == 64
+    overlaps: Tensor = box_iou(sampled.boxes, boxes)
+    best, which = overlaps.max(1)
+    assert torch.equal(sampled.labels, torch.where(best >= 0.5, labels[which] + 1, 0))
+    objects = sampled.labels > 0
+    assert 1 <= objects.sum() <= 16
+    back = CODER.decode(sampled.codes[objects], torch.stack([*_centres(sampled.boxes[objects])], 1))
+    torch.testing.assert_close(back, boxes[which[objects]], rtol=1e-4, atol=1e-5)
+    nothing = sample_regions(boxes_of(400), boxes[:0], labels[:0])
+    assert len(nothing.boxes) == 64 and not nothing.labels.any()
+
+
+def _centres(boxes: Tensor) -> tuple[Tensor, ...]:
+    left, top, right, bottom = boxes.unbind(1)
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+
+
+def test_the_regions_loss_is_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theirs turns linear at 1 / 9, in an argument that is ours here."""
+    torch.manual_seed(0)
+    smooth = nn.functional.smooth_l1_loss
+    monkeypatch.setattr(nn.functional, "smooth_l1_loss", lambda *given, beta=1.0, **rest: smooth(*given, **rest))
+    scores, codes = torch.randn(30, 1 + CLASSES), torch.randn(30, CLASSES, 4)
+    labels, targets = torch.randint(0, 1 + CLASSES, (30,)), torch.randn(30, 4)
+    # Their codes have a row for the background, too, which is never learnt.
+    with_background = torch.cat([torch.zeros(30, 1, 4), codes], 1).flatten(1)
+    expected = sum(fastrcnn_loss(scores, with_background, [labels], [targets]))
+    torch.testing.assert_close(region_loss(scores, codes, Sampled(boxes_of(30), labels, targets)), expected)
+
+
+def test_what_is_found_is_what_torchvision_finds() -> None:
+    torch.manual_seed(0)
+    boxes, scores, codes = boxes_of(200), torch.randn(200, 1 + CLASSES) * 3, torch.randn(200, CLASSES, 4)
+    finding = Finding(score=0.05, overlap=0.5, most=40, candidates=10_000)
+    (ours,) = finding(scores[None], codes[None], torch.stack([*_centres(boxes)], 1)[None], [(320, 320)])
+    pool = MultiScaleRoIAlign(["0"], 7, 2)
+    peer = RoIHeads(pool, None, None, 0.5, 0.5, 64, 0.25, None, 0.05, 0.5, 40)
+    with_background = torch.cat([torch.zeros(200, 1, 4), codes], 1).flatten(1)
+    found, certain, labels = peer.postprocess_detections(scores, with_background, [boxes * SIDE], [(320, 320)])
+    torch.testing.assert_close(ours.scores, certain[0])
+    torch.testing.assert_close(ours.boxes, found[0], rtol=1e-4, atol=1e-2)
+    assert torch.equal(ours.labels + 1, labels[0])
+
+
+@pytest.fixture(scope="module")
+def net() -> FasterRCNN:
+    """As certain of its proposals as a trained one, so that rounding does not change their order."""
+    torch.manual_seed(0)
+    net = faster_rcnn_mobilenet_v1(num_classes=CLASSES, side=160)
+    with torch.no_grad():
+        net.proposals.objectness.weight.mul_(100)
+        net.proposals.codes.weight.mul_(10)
+    return net
+
+
+def test_a_trained_networks_answers_are_the_losses_answers(net: FasterRCNN) -> None:
+    """Images without objects, and with: a number, whose gradients reach every part."""
+    targets = torch.full((3, 2, 5), -1.0)
+    targets[0, 0] = torch.tensor([1.0, 0.1, 0.2, 0.6, 0.7])
+    targets[1] = torch.tensor([[0.0, 0.3, 0.3, 0.9, 0.9], [3, 0.0, 0, 0.5, 0.5]])
+    net.train()
+    loss = net(torch.rand(3, 3, 160, 160), targets)
+    assert isinstance(loss, Tensor)
+    loss.backward()
+    assert bool(loss.isfinite()) and int(net.weight(targets)) == 3
+    assert all(one.grad is not None and bool(one.grad.isfinite().all()) for one in net.parameters())
+    assert bool(net(torch.rand(1, 3, 160, 160), torch.full((1, 0, 5), -1.0)).isfinite())
+
+
+def test_answers_have_one_shape_and_rows_that_are_left_over_are_background(net: FasterRCNN) -> None:
+    with torch.no_grad():
+        boxes, scores, codes = net.eval()(torch.rand(2, 3, 160, 160))
+    assert (boxes.shape, scores.shape, codes.shape) == ((2, 300, 4), (2, 300, 1 + CLASSES), (2, 300, CLASSES, 4))
+    left = (boxes == 0).all(2)
+    assert left.any(), "an image this small has fewer anchors than would be 300 proposals"
+    assert scores.softmax(2)[..., 0][left].min() == 1
+    found = net.find((boxes, scores, codes), [(160, 160), (320, 80)])
+    widths = [int(one.boxes[:, 2].max().ceil()) for one in found]
+    assert widths[0] <= 160 and widths[1] <= 80
+
+
+def test_the_same_weights_give_torchvisions_regions(net: FasterRCNN, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their proposal network with our weights, on our anchors, and our head on their aligned regions."""
+    images = torch.rand(1, 3, 160, 160)
+    with torch.no_grad():
+        boxes, scores, _ = net.eval()(images)
+        (maps,) = net.trunk(images)
+        head = RPNHead(net.channels, len(ANCHOR_SIDES) * len(RATIOS), 1)
+        head.conv[0][0].load_state_dict(net.proposals.conv.state_dict())
+        ours = net.proposals.objectness
+        for name in ("weight", "bias"):
+            pairs = getattr(ours, name).unflatten(0, (-1, 2))
+            getattr(head.cls_logits, name).copy_(pairs[:, 1] - pairs[:, 0])
+        head.bbox_pred.load_state_dict(net.proposals.codes.state_dict())
+        peer = theirs(6000, 300)
+        peer.head = head
+        references = corners_of(anchors(*maps.shape[2:], 16, ANCHOR_SIDES, RATIOS))
+        monkeypatch.setattr(peer.anchor_generator, "forward", lambda *_: [references])
+        (expected,), _ = peer(ImageList(images, [(160, 160)]), {"0": maps})
+        there = ~(boxes[0] == 0).all(1)
+        torch.testing.assert_close(boxes[0][there] * 160, expected, rtol=1e-3, atol=0.05)
+        regions = MultiScaleRoIAlign(["0"], net.region, 2)({"0": maps}, [expected], [(160, 160)])
+        other, _ = net.head(regions)
+        assert (other - scores[0][there]).abs().max() < 0.1 * scores[0][there].std() + 1e-3
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """Through the training loop: the loss falls, and nothing is the background any more."""
+    folder = write_rectangles(tmp_path, 4)
+    settings = {"data": str(folder), "arguments": {"side": 160}, "epochs": 6, "batch_size": 4, "precision": "fp32"}
+    still = {"boxes.size": 160, "boxes.overlaps": [], "boxes.colours": False, "preprocessing.size": 160}
+    recipe, dataset = open_recipe("faster-rcnn-mobilenet-cpu", settings | still), open_detection_set(folder, "train")
+    detector = detector_for(recipe, dataset, 0)
+    history = fit(detector, dataset, recipe, task=Detection(detector), options=Options(workers=0))
+    assert history[-1].loss < 0.7 * history[0].loss
