@@ -15,6 +15,7 @@ from torch import nn
 
 from convbench.claims.ledger import Reading, find_figure, read_paper
 from convbench.counting import Cost, Row, trace
+from convbench.detection import registry as detectors
 from convbench.errors import unknown
 from convbench.models import build, published_input
 from convbench.models.lenet import LENET5_TABLE
@@ -49,7 +50,9 @@ def is_published(reading: Reading) -> bool:
 def counted(
     name: str, image_size: int | None, num_classes: int | None, training: bool = False
 ) -> tuple[Cost, Mapping[str, nn.Module]]:
-    """(cost, modules by name) of a network built on `meta`."""
+    """(cost, modules by name) of a network or a detector built on `meta`."""
+    if name in detectors.names():
+        return _counted_detector(name, image_size, num_classes)
     channels, side, _ = published_input(name)
     side = image_size or side
     with torch.device("meta"):
@@ -57,6 +60,18 @@ def counted(
     cost = trace(net, (channels, side, side), name, training=training)
     assert not cost.unknown, f"{name}: no rule counts {cost.unknown}"  # a lower bound proves no claim
     return cost, dict(net.named_modules())
+
+
+def _counted_detector(
+    name: str, image_size: int | None, num_classes: int | None
+) -> tuple[Cost, Mapping[str, nn.Module]]:
+    """Of a detector without a choice of sides, `image_size` is None."""
+    from convbench.detection.parts import detector_cost, open_on_meta  # torchvision takes a second to import
+
+    net = open_on_meta(name, num_classes=num_classes, **({} if image_size is None else {"side": image_size}))
+    cost = detector_cost(net, name)
+    assert not cost.unknown, f"{name}: no rule counts {cost.unknown}"
+    return cost, {**dict(net.named_modules()), "(net)": net}
 
 
 def _counted(reading: Reading) -> tuple[Cost, Mapping[str, nn.Module]]:
