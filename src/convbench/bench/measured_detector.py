@@ -62,7 +62,7 @@ def unpack(packed: Tensor, example: Answers) -> Answers:
 def measure_detector(
     name: str, arguments: dict[str, Any], cost: Cost, *, engines: tuple[str, ...], batch_sizes: tuple[int, ...]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure a detector with initial weights (seed 0) on photographs; (what `measure_networks` gives, finds) in values.
+    """(what `measure_networks` gives, finds) of a detector with initial weights (seed 0) on photographs, in values.
 
     An untrained detector is sure of nothing and passes far more boxes on than a trained one: as many as its own limits
     allow, which is the most work that it can have. Finds say how many those were.

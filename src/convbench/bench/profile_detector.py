@@ -22,6 +22,21 @@ def profile_detector(
 ) -> dict[str, Any]:
     """Count and measure the detector of `spec`; the record is returned and lies in `folder`."""
     assert suite.measuring is not None
+    record, cost = counted_record(suite_name, suite, spec, seed=seed, command=command)
+    with recording(record, folder):
+        measured, finds = measure_detector(spec.detector, spec.arguments, cost, **asdict(suite.measuring))
+        record["versions"] |= measured["machine"]["versions"]
+        record["detector"] |= {"measurements": measured, "finds": finds}
+    return record
+
+
+def counted_record(
+    suite_name: str, suite: Suite, spec: DetectorSpec, *, seed: int = 0, command: str = ""
+) -> tuple[dict[str, Any], Cost]:
+    """(a record of what is known before anything is measured, the detector's cost).
+
+    Its `ap` is ours, of weights that were trained here: None, as a comparison trains nothing.
+    """
     record = new_record(
         *(suite_name, spec.name, spec.title),
         subject={"kind": "detector", "name": spec.detector, "arguments": spec.arguments},
@@ -29,23 +44,10 @@ def profile_detector(
         seed=seed,
         command=command,
     )
-    counted, cost = count_detector(spec)
-    record |= {"published": read_precision(spec), "cost": {"params": cost.params, "macs": cost.macs}}
-    with recording(record, folder):
-        measured, finds = measure_detector(spec.detector, spec.arguments, cost, **asdict(suite.measuring))
-        record["versions"] |= measured["machine"]["versions"]
-        record["detector"] = {**counted, "measurements": measured, "finds": finds}
-    return record
-
-
-def count_detector(spec: DetectorSpec) -> tuple[dict[str, Any], Cost]:
-    """(what is known of a detector before it is measured, its cost): images, classes, parts, the deck's figures.
-
-    ap: ours in percent, of weights that were trained here; None without them, as in a comparison, which trains nothing
-    """
     net = open_on_meta(spec.detector, **spec.arguments)
     cost = detector_cost(net, spec.detector)
-    counted = {
+    record |= {"published": read_precision(spec), "cost": {"params": cost.params, "macs": cost.macs}}
+    record["detector"] = {
         "family": family_of(spec.detector),
         "backbone": backbone_of(spec.detector),
         "side": net.side,
@@ -56,7 +58,7 @@ def count_detector(spec: DetectorSpec) -> tuple[dict[str, Any], Cost]:
         "measurements": None,
         "finds": None,
     }
-    return counted, cost
+    return record, cost
 
 
 def deck_figures(spec: DetectorSpec) -> list[dict[str, Any]]:

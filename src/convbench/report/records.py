@@ -15,11 +15,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from convbench.errors import ConvbenchError, RequestError, unknown
+from convbench.report.detectors import DetectorProfile
 from convbench.report.profiles import Profile
 
 T = TypeVar("T")
 
-Kind = Literal["network", "rival", "ensemble"]
+Kind = Literal["network", "rival", "ensemble", "detector"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Published:
-    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks."""
+    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks.
+
+    ap: of a detector, average precision, the mean over overlaps
+    """
 
     error: FiniteFloat | None
     protocol: str | None
@@ -112,6 +116,7 @@ class Published:
     note: str | None
     top5_error: FiniteFloat | None = None
     mark: str | None = None
+    ap: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ class Machine:
 class Record:
     """record.json as it stands: what, on what, with what, and what came out.
 
-    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`.
+    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`, of a
+    detector `detector`.
     """
 
     schema: Literal[1]
@@ -161,6 +167,7 @@ class Record:
     started: str | None
     finished: str | None
     profile: Profile | None = None
+    detector: DetectorProfile | None = None
 
     def __post_init__(self) -> None:
         if self.status != "done":
@@ -168,6 +175,10 @@ class Record:
         if self.profile is not None:
             if self.published is None or self.published.error is None:
                 raise ValueError("a run that has a `profile` has a `published` error beside it")
+            return
+        if self.detector is not None:
+            if self.published is None or self.published.ap is None:
+                raise ValueError("a run that has a `detector` has a `published` ap beside it")
             return
         if self.result is None or self.data is None:
             raise ValueError("a run that is done has `data` and a `result`, or a `profile`")
@@ -224,6 +235,11 @@ class Suite:
     def profiled(self) -> tuple[Record, ...]:
         """The records of the networks that were costed and measured."""
         return tuple(run.record for run in self._finished if run.record and run.record.profile)
+
+    @property
+    def detectors(self) -> tuple[Record, ...]:
+        """The records of the detectors that were costed and measured."""
+        return tuple(run.record for run in self._finished if run.record and run.record.detector)
 
     @property
     def _finished(self) -> tuple[Run, ...]:

@@ -18,6 +18,7 @@ from convbench.report import charts, tables
 from convbench.report.comparison_section import Comparison, comparison
 from convbench.report.drawing import Figure, figure_of
 from convbench.report.findings import best, findings
+from convbench.report.matrix_section import Matrix, matrix_section
 from convbench.report.records import Kind, Record, Run, Split, Suite, measured
 
 SHEET_COLUMNS = 12  # images in a row of worst.png
@@ -92,6 +93,7 @@ class Section:
     what: tuple[str, ...]
     findings: tuple[str, ...]
     comparison: Comparison | None
+    matrix: Matrix | None
     rows: tuple[tables.Row, ...]
     compared: Figure | None
     costs: tuple[CostChart, ...]
@@ -111,12 +113,14 @@ def section(suite: Suite) -> Section:
     domain = charts.curve_domain(trained)
     network = best(done, "network")
     compared = comparison(suite.profiled) if suite.profiled else None
+    found = matrix_section(suite.detectors) if suite.detectors else None
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
     return Section(
         suite=suite,
-        what=tuple(_what(done, compared)),
-        findings=(*_findings(done), *(compared.findings if compared else ())),
+        what=tuple(_what(done, compared, found)),
+        findings=(*_findings(done), *(one for part in (compared, found) if part for one in part.findings)),
         comparison=compared,
+        matrix=found,
         rows=tuple(tables.rows(run.record for run in done if run.record)),
         compared=figure_of(partial(charts.published_beside_measured, done)) if done else None,
         costs=tuple(_costs(done)),
@@ -130,7 +134,7 @@ def section(suite: Suite) -> Section:
             if run.explained
         ),
         unfinished=tuple(_unfinished(suite)),
-        places=tuple(_places([*(run.record for run in done if run.record), *suite.profiled])),
+        places=tuple(_places([*(run.record for run in done if run.record), *suite.profiled, *suite.detectors])),
     )
 
 
@@ -144,8 +148,8 @@ def _splits(runs: Sequence[Run], which: str) -> list[Split]:
     return list(dict.fromkeys(getattr(each, which) for each in data if each))
 
 
-def _what(runs: Sequence[Run], compared: Comparison | None) -> list[str]:
-    said = [compared.what] if compared else []
+def _what(runs: Sequence[Run], *compared: Comparison | Matrix | None) -> list[str]:
+    said = [part.what for part in compared if part]
     if runs:
         train, test = (
             " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(runs, which))
