@@ -43,9 +43,9 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "evaluation": FOUNDATION | {"activations", "data"},
     "training": FOUNDATION | {"data", "evaluation", "layers"},
     "explain": FOUNDATION | {"activations", "counting", "data", "evaluation", "timing"},
-    "detection": FOUNDATION | {"data", "evaluation", "layers", "models", "training"},
+    "detection": FOUNDATION | {"counting", "data", "evaluation", "layers", "models", "training"},
     "rivals": FOUNDATION | {"data"},
-    "claims": FOUNDATION | {"models", "counting"},
+    "claims": FOUNDATION | {"models", "counting", "detection"},
     "bench": FOUNDATION
     | {"models", "weights", "counting", "claims", "timing", "data", "evaluation", "training", "rivals", "explain"}
     | {"detection"},

@@ -155,7 +155,7 @@ def test_other_engines_are_another_measurement(tmp_path: Path, measure: Measure)
         (('"eager", ', '"eagre", '), "unknown engine 'eagre': nearest"),
         (("[1, 8]", "[0, 8]"), r"batch sizes are 1 or more, found \(0, 8\)"),
         (("[measuring]", '[[runs]]\nname = "x"\ntitle = "x"\nrival = "knn"\n[measuring]'), "found no key data"),
-        ((SUITE[SUITE.index("[meas") :], ""), "a suite has runs or networks, found neither"),
+        ((SUITE[SUITE.index("[meas") :], ""), "a suite has runs, networks or detectors, found none"),
     ],
 )
 def test_a_wrong_comparison_is_one_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from convbench.claims.ledger import read_figures, read_paper
 from convbench.claims.trials import Statement
+from convbench.detection.registry import names as detectors
 from convbench.errors import RequestError, unknown
 from convbench.models import names
 from convbench.schema import parse, read_toml
@@ -95,6 +96,33 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class DetectorSpec:
+    """One detector of a matrix, which is counted and timed as it is built, without training.
+
+    detector: its name; side: of the images, where it is built for several
+    title: as the report shows it
+    row: of table 13 of the MobileNet paper, whose figures stand beside
+    """
+
+    detector: str
+    title: str
+    row: str
+    side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.detector not in detectors():
+            raise unknown("detector", self.detector, detectors())
+
+    @property
+    def name(self) -> str:
+        return self.detector if self.side is None else f"{self.detector}_{self.side}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {} if self.side is None else {"side": self.side}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Measuring:
     """How the networks of a comparison are measured: with which engines, on how many images at a time."""
 
@@ -108,9 +136,12 @@ class Measuring:
             raise RequestError(f"batch sizes are 1 or more, found {self.batch_sizes}")
 
 
+AnySpec = RunSpec | NetworkSpec | DetectorSpec
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Suite:
-    """The runs, in the order in which they are done: those that learn, then the networks to compare.
+    """The runs, in the order in which they are done: those that learn, then the networks and detectors to compare.
 
     data: the data set of all runs that learn, its split "train" to learn from, "test" to evaluate on
     ledger: the file of published figures that the runs' claims are keys of
@@ -127,13 +158,14 @@ class Suite:
     measuring: Measuring | None = None
     runs: tuple[RunSpec, ...] = ()
     networks: tuple[NetworkSpec, ...] = ()
+    detectors: tuple[DetectorSpec, ...] = ()
     seeds: int = Field(default=1, ge=1)
     statements: tuple[Statement, ...] = ()
     cut: str = ""
 
     def __post_init__(self) -> None:
         if not self.all_runs:
-            raise RequestError("a suite has runs or networks, found neither")
+            raise RequestError("a suite has runs, networks or detectors, found none")
         if self.runs and not self.data:
             raise RequestError("the runs of a suite learn from its data, found no key data")
         if self.networks and self.measuring is None:
@@ -165,8 +197,8 @@ class Suite:
         ]
 
     @property
-    def all_runs(self) -> tuple[RunSpec | NetworkSpec, ...]:
-        return *self.runs, *self.networks
+    def all_runs(self) -> tuple[AnySpec, ...]:
+        return *self.runs, *self.networks, *self.detectors
 
 
 def seeded_name(run: str, seed: int) -> str:
