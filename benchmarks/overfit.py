@@ -2,8 +2,8 @@
 
     python benchmarks/overfit.py --data bccd --data-dir DIR --out docs/performance/overfit.json [--only NAME]
 
-Four photographs of the training split, as they are, a few hundred updates of AdamW from fresh weights; AP is of the same
-photographs. For each detector: the loss of the first and the last pass, AP, AP50, and the minutes.
+Four photographs of the training split, as they are, a few hundred updates of AdamW from fresh weights; AP is of the
+same photographs. For each detector: the loss of the first and the last pass, AP, AP50, and the minutes.
 """
 
 from __future__ import annotations
