@@ -3,8 +3,8 @@
     python benchmarks/detection.py --out docs/performance/detection.json [--weights ssd.npz]
 
 ssd300_mobilenet_v1 (with --weights the Object Detection API's at width 0.75, else untrained at width 1) on one of
-scikit-learn's photographs: by the fastest engine that answers as eager fp32 does and our suppression; beside it in turns
-eager fp32 in torch's own layout with torchvision's post-processing, at the same limits. And the twelve figures of 5,000
+scikit-learn's photographs: by the fastest engine that answers as eager fp32 does and our suppression; beside it, in
+turns, eager fp32 in torch's own layout with torchvision's post-processing, at the same limits. And the figures of 5,000
 images with made detections, by us and by pycocotools.
 """
 
