@@ -25,6 +25,7 @@ from convbench.training.recipe import Recipe, open_recipe
 from small_trainings import same_state
 from test_processes import start
 
+DOCS = Path(__file__).parents[1] / "docs"
 SMALL = {
     "arguments": {"width_multiplier": 0.25},
     "epochs": 2,
@@ -183,6 +184,7 @@ def test_the_apis_weights_are_evaluated_by_names(real_data: Path, real_weights: 
     detector = load_detector(file, "ssd300_mobilenet_v1", {"width_multiplier": 0.75})
     result = evaluate_detector(detector, str(real_data / "coco128"), split="train", most=10)
     assert result["ap"] >= 0.205 and result["ap50"] >= 0.341
+    assert f"an AP of {result['ap']:.3f} on the first 128" in (DOCS / "detection.md").read_text()
     (finds,) = find_objects(detector, [real_data / "coco128/train2017/000000000110.jpg"])
     assert finds.picture is None and "person" in {one.name for one in finds.objects}
 

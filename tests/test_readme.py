@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxed import write_rectangles
 from convbench.models import names as convbench_names
 
 README = Path(__file__).parents[1] / "README.md"
@@ -156,6 +157,22 @@ def test_see_inside(tmp_path: Path) -> None:
         "alexnet-deconvnet.png",
         "alexnet-occlusion.png",
     }
+
+
+def test_find_objects(tmp_path: Path) -> None:
+    """The commands as they stand, on few and small photographs, and so with fewer passes and a thin network."""
+    write_rectangles(tmp_path / "BOXES", 4)
+    shutil.copy(tmp_path / "BOXES/val2000/0.png", tmp_path / "photograph.jpeg")
+    train, *others = section("Find objects")
+    small = ["--set", "epochs=1", "--set", "batch_size=4", "--set", "arguments.width_multiplier=0.25"]
+    done = run([*convbench(train), *small], tmp_path)
+    assert done.returncode == 0 and "AP at an overlap of 0.50" in done.stdout, done.stderr
+    for line in others:
+        done = run(convbench(line), tmp_path)
+        assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "found/photograph.png").exists() and (tmp_path / "found/found.json").exists()
+    page = (tmp_path / "report/index.html").read_text()
+    assert "What the detectors found" in page and "data:image/png" in page
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def train(
     if as_json:
         print(json.dumps(run.record, indent=1))
     else:
-        print_detector_result(run.record["title"], run.record["result"])
+        print_detector_result(run.record["title"], run.record["detected"])
         print(f"run: {folder}, boxes drawn: {folder / 'found.png'}")
 
 

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from convbench.claims.ledger import Figure, read_figures, read_paper
 from convbench.claims.trials import Statement
-from convbench.detection import registry as detectors
+from convbench.detection.registry import names as detectors
 from convbench.errors import RequestError, unknown
 from convbench.models import names
 from convbench.schema import parse, read_toml
@@ -97,28 +97,29 @@ class NetworkSpec:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DetectorSpec:
-    """One detector of a comparison, which is costed and measured as it is built, without training.
+    """One detector of a matrix, which is counted and timed as it is built, without training.
 
-    name: the run's folder
+    detector: its name; side: of the images, where it is built for several
     title: as the report shows it
-    detector, arguments: its name, and what it is built with, such as {"side": 300}
-    paper, row: the published figures that stand beside ours: those of published/<paper>.toml of this name
+    row: of table 13 of the MobileNet paper, whose figures stand beside
     """
 
-    name: str
-    title: str
     detector: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    paper: str
+    title: str
     row: str
+    side: int | None = None
 
     def __post_init__(self) -> None:
-        if self.detector not in detectors.names():
-            raise unknown("detector", self.detector, detectors.names())
-        read_precision(self)
+        if self.detector not in detectors():
+            raise unknown("detector", self.detector, detectors())
 
+    @property
+    def name(self) -> str:
+        return self.detector if self.side is None else f"{self.detector}_{self.side}"
 
-Compared = NetworkSpec | DetectorSpec  # what is costed and measured, and learns nothing
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {} if self.side is None else {"side": self.side}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -133,6 +134,9 @@ class Measuring:
             open_engine(engine)
         if min(self.batch_sizes, default=0) < 1:
             raise RequestError(f"batch sizes are 1 or more, found {self.batch_sizes}")
+
+
+AnySpec = RunSpec | NetworkSpec | DetectorSpec
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -193,12 +197,8 @@ class Suite:
         ]
 
     @property
-    def compared(self) -> tuple[Compared, ...]:
-        return *self.networks, *self.detectors
-
-    @property
-    def all_runs(self) -> tuple[RunSpec | Compared, ...]:
-        return *self.runs, *self.compared
+    def all_runs(self) -> tuple[AnySpec, ...]:
+        return *self.runs, *self.networks, *self.detectors
 
 
 def seeded_name(run: str, seed: int) -> str:

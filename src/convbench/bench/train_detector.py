@@ -134,7 +134,7 @@ def _fill(
     began = time.perf_counter()
     found = find_all(net, judged, recipe.preprocessing, title=f"evaluating {recipe.network}")
     record["seconds"] = {"train": sum(one.seconds for one in history), "evaluate": time.perf_counter() - began}
-    record["result"] = result_of(judged, found)
+    record["detected"] = result_of(judged, found)
     write_json(out / "found.json", coco_detections(judged, found))
     write_whole(out / "found.png", _sheet(judged, found))
 

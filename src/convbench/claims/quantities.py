@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from convbench.claims.ledger import Reading, find_figure, read_paper
 from convbench.counting import Cost, Row, trace
-from convbench.detection import registry as detectors
+from convbench.detection.registry import names as detectors
 from convbench.errors import unknown
 from convbench.models import build, published_input
 from convbench.models.lenet import LENET5_TABLE
+
+if TYPE_CHECKING:
+    from convbench.detection.parts import DetectorCost
 
 PARTS = {"conv": nn.Conv2d, "fc": nn.Linear, "": nn.Module}
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
@@ -62,16 +65,18 @@ def counted(
     return cost, dict(net.named_modules())
 
 
-def _counted_detector(
-    name: str, image_size: int | None, num_classes: int | None
-) -> tuple[Cost, Mapping[str, nn.Module]]:
-    """Of a detector without a choice of sides, `image_size` is None."""
-    from convbench.detection.parts import detector_cost, open_on_meta  # torchvision takes a second to import
+def _of_detector(reading: Reading, quantity: str) -> int:
+    """A detector's count, with all that its parts do for an image; 0 for other networks."""
+    if reading.network not in detectors():
+        return 0
+    return int(getattr(_detector(reading.network, reading.image_size), quantity))
 
-    net = open_on_meta(name, num_classes=num_classes, **({} if image_size is None else {"side": image_size}))
-    cost = detector_cost(net, name)
-    assert not cost.unknown, f"{name}: no rule counts {cost.unknown}"
-    return cost, {**dict(net.named_modules()), "(net)": net}
+
+@cache
+def _detector(name: str, side: int | None) -> DetectorCost:
+    from convbench.detection.parts import count_detector
+
+    return count_detector(name, **({} if side is None else {"side": side}))
 
 
 def _counted(reading: Reading) -> tuple[Cost, Mapping[str, nn.Module]]:
@@ -192,9 +197,9 @@ def _times(numbers: tuple[int, ...]) -> str:
 
 
 QUANTITIES: dict[str, Callable[[Reading], float | str]] = {
-    "params": lambda reading: sum(row.params for row, _ in _rows(reading)),
+    "params": lambda reading: _of_detector(reading, "params") or sum(row.params for row, _ in _rows(reading)),
     "weights": _weights,
-    "macs": lambda reading: sum(row.macs for row, _ in _rows(reading)),
+    "macs": lambda reading: _of_detector(reading, "macs") or sum(row.macs for row, _ in _rows(reading)),
     "connections": lambda reading: sum(row.connections for row, _ in _rows(reading)),
     "activations": _activations,
     "all_activations": lambda reading: _counted(reading)[0].activations,

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from convbench.detection.finding import Finding
 from convbench.detection.result import Detections
 
 Answers = Tensor | tuple[Tensor, ...]
 
 
 class Detector(nn.Module, ABC):
-    """A network that finds objects of `num_classes` classes in images of `side` x `side` pixels.
+    """A network that finds objects of `num_classes` classes in images of `side` x `side` pixels, by `finding`.
 
     Targets of a training are (n, most, 5), float32: label and corners (shares of the image) of each object; label -1 in
     the rows that are left over.
@@ -21,6 +22,7 @@ class Detector(nn.Module, ABC):
 
     side: int
     num_classes: int
+    finding: Finding
 
     @abstractmethod
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Answers:

@@ -95,7 +95,7 @@ class FasterRCNN(Detector):
     def __init__(self, parts: _Parts, num_classes: int, side: int) -> None:
         super().__init__()
         self.trunk, self.region, self.channels = parts.trunk, parts.region, parts.channels
-        self.num_classes, self.side = num_classes, side
+        self.num_classes, self.side, self.finding = num_classes, side, FINDING
         self.proposals = ProposalNetwork(parts.channels, 512, len(ANCHOR_SIDES) * len(RATIOS))
         self.head = RegionHead(parts.body, parts.width, num_classes)
         init_new(self)
@@ -148,7 +148,7 @@ class FasterRCNN(Detector):
     def find(self, answers: Answers, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """By the Object Detection API's suppression."""
         boxes, scores, codes = answers
-        return FINDING(scores, codes, centres_of(boxes), sizes)
+        return self.finding(scores, codes, centres_of(boxes), sizes)
 
 
 def _filled(images: Sequence[Tensor], row: Tensor) -> Tensor:

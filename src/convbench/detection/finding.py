@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from torchvision.ops import batched_nms
 
 from convbench.detection.boxes import Coder
 from convbench.detection.result import Detections
+
+FIRST = 4  # times as many boxes as may be found are looked at first, and then each time as many again
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Finding:
     sigmoid: bool = False
     candidates: int = 4000
 
+    def count(self, scores: Tensor) -> int:
+        """How many boxes with a class of one image may come to the suppression: scores (boxes, 1 + classes)."""
+        certain, least = self._certain(scores[:, 1:] if self.sigmoid else scores.log_softmax(-1)[:, 1:])
+        return min(int((certain > least).sum()), self.candidates)
+
     def __call__(
         self,
         scores: Tensor,
@@ -45,21 +53,38 @@ class Finding:
             references: centres, (n, boxes, 4)
             sizes: each image's (height, width) in pixels
         """
-        scores = scores.float().sigmoid() if self.sigmoid else scores.float().softmax(-1)
-        found = []
-        for own, code, reference, (height, width) in zip(scores[..., 1:], codes, references, sizes, strict=True):
-            place = (own.flatten() > self.score).nonzero()[:, 0]
-            certain = own.flatten()[place]
-            if len(place) > self.candidates:
-                certain, order = certain.topk(self.candidates)
-                place = place[order]
-            which, labels = place // own.shape[1], place % own.shape[1]
-            chosen = code[which, labels if code.shape[1] > 1 else 0].float()
-            boxes = coder.decode(chosen, reference[which]).clamp(0, 1)
-            kept = batched_nms(boxes, certain, labels, self.overlap)[: self.most]
-            scale = boxes.new_tensor([width, height, width, height])
-            found.append(Detections((boxes[kept] * scale).cpu(), labels[kept].cpu(), certain[kept].cpu()))
-        return found
+        logits = scores.float() if self.sigmoid else scores.float().log_softmax(-1)
+        rows = zip(logits[..., 1:], codes.float(), references, sizes, strict=True)
+        return [self._find(*row, coder) for row in rows]
+
+    def _find(
+        self, logits: Tensor, codes: Tensor, references: Tensor, size: tuple[int, int], coder: Coder
+    ) -> Detections:
+        """In one image. What the suppression leaves of the most certain boxes does not depend on those less certain, so
+        that these are only looked at where too few are left."""
+        certain, least = self._certain(logits)
+        few = FIRST * self.most
+        while True:
+            looked = min(few, self.candidates, len(certain))
+            best, place = certain.topk(looked)
+            above = int((best > least).sum())  # they are sorted
+            best, place = best[:above], place[:above]
+            which, labels = place // logits.shape[1], place % logits.shape[1]
+            chosen = codes[which, labels if codes.shape[1] > 1 else 0]
+            boxes = coder.decode(chosen, references[which]).clamp(0, 1)
+            kept = batched_nms(boxes, best, labels, self.overlap)[: self.most]
+            if len(kept) == self.most or above < looked or looked in (self.candidates, len(certain)):
+                break
+            few *= FIRST
+        height, width = size
+        scale = boxes.new_tensor([width, height, width, height])
+        scores = best[kept].sigmoid() if self.sigmoid else best[kept].exp()
+        return Detections((boxes[kept] * scale).cpu(), labels[kept].cpu(), scores.cpu())
+
+    def _certain(self, logits: Tensor) -> tuple[Tensor, float]:
+        """Logits, or logarithms of probabilities, in one row, and the one that stands for `score`."""
+        least = math.log(self.score / (1 - self.score)) if self.sigmoid else math.log(self.score)
+        return logits.float().flatten(), least
 
 
 OBJECT_DETECTION_API = Finding(score=1e-8, overlap=0.6, most=100, sigmoid=True)

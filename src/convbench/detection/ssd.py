@@ -110,7 +110,7 @@ class SSD(Detector):
         answers = []
         for x, box_head, class_head in zip(maps, self.box_heads, self.class_heads, strict=True):
             parts = [
-                head(x).permute(0, 2, 3, 1).reshape(len(images), -1, outputs)
+                head(x).permute(0, 2, 3, 1).unflatten(3, (-1, outputs)).flatten(1, 3)
                 for head, outputs in zip((box_head, class_head), self.outputs, strict=True)
             ]
             answers.append(torch.cat(parts, -1))

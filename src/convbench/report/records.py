@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from convbench.errors import ConvbenchError, RequestError, unknown
-from convbench.report.detectors import DetectorProfile
+from convbench.report.detectors import Detected, Matrix
 from convbench.report.profiles import Profile
 
 T = TypeVar("T")
@@ -141,8 +141,8 @@ class Machine:
 class Record:
     """record.json as it stands: what, on what, with what, and what came out.
 
-    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`, of a
-    detector `detector`.
+    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`; of
+    detectors, those that learnt have `detected`, and those that were counted and timed a `matrix`.
     """
 
     schema: Literal[1]
@@ -167,10 +167,11 @@ class Record:
     started: str | None
     finished: str | None
     profile: Profile | None = None
-    detector: DetectorProfile | None = None
+    detected: Detected | None = None
+    matrix: Matrix | None = None
 
     def __post_init__(self) -> None:
-        if self.status != "done":
+        if self.status != "done" or self.detected is not None or self.matrix is not None:
             return
         if self.profile is not None:
             if self.published is None or self.published.error is None:
@@ -207,6 +208,7 @@ class Run:
     """A run folder: `record` is None where record.json is missing, `worst` is the contact sheet if there is one.
 
     explained: the pictures that `convbench explain` left in it
+    found: photographs with what a detector found in them
     """
 
     name: str
@@ -214,6 +216,7 @@ class Run:
     epochs: tuple[Epoch, ...] = ()
     worst: Path | None = None
     explained: tuple[Path, ...] = ()
+    found: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -237,9 +240,15 @@ class Suite:
         return tuple(run.record for run in self._finished if run.record and run.record.profile)
 
     @property
-    def detectors(self) -> tuple[Record, ...]:
-        """The records of the detectors that were costed and measured."""
-        return tuple(run.record for run in self._finished if run.record and run.record.detector)
+    def detectors(self) -> tuple[Run, ...]:
+        """The detectors that learnt, the highest AP first."""
+        learnt = [(run, run.record.detected.ap) for run in self._finished if run.record and run.record.detected]
+        return tuple(run for run, _ in sorted(learnt, key=lambda pair: (-pair[1], pair[0].name)))
+
+    @property
+    def matrix(self) -> tuple[Record, ...]:
+        """The records of the detectors that were counted and timed."""
+        return tuple(run.record for run in self._finished if run.record and run.record.matrix)
 
     @property
     def _finished(self) -> tuple[Run, ...]:
@@ -267,12 +276,14 @@ def read_record(path: Path) -> Record:
 def read_run(folder: Path) -> Run:
     """Read a run folder; whatever it does not hold (yet) is None or empty."""
     record, metrics, worst = folder / "record.json", folder / "metrics.jsonl", folder / "worst.png"
+    found = folder / "found.png"
     return Run(
         name=folder.name,
         record=read_record(record) if record.is_file() else None,
         epochs=_read_epochs(metrics) if metrics.is_file() else (),
         worst=worst if worst.is_file() else None,
         explained=tuple(sorted((folder / "explain").rglob("*.png"))),
+        found=found if found.is_file() else None,
     )
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from convbench.errors import ConvbenchError
 from convbench.report import charts, tables
 from convbench.report.comparison_section import Comparison, comparison
+from convbench.report.detectors import LearntRow, MatrixRow, learnt_rows, matrix_rows
 from convbench.report.drawing import Figure, figure_of
 from convbench.report.findings import best, findings
 from convbench.report.matrix_section import Matrix, matrix_section
@@ -102,6 +103,9 @@ class Section:
     confusion: Titled | None
     galleries: tuple[Gallery, ...]
     explained: tuple[Explained, ...]
+    detectors: tuple[LearntRow, ...]
+    found: tuple[tuple[str, str], ...]
+    matrix: tuple[MatrixRow, ...]
     unfinished: tuple[Unfinished, ...]
     places: tuple[Place, ...]
 
@@ -113,12 +117,12 @@ def section(suite: Suite) -> Section:
     domain = charts.curve_domain(trained)
     network = best(done, "network")
     compared = comparison(suite.profiled) if suite.profiled else None
-    found = matrix_section(suite.detectors) if suite.detectors else None
+    measured_here = [*(run.record for run in (*done, *suite.detectors)), *suite.profiled, *suite.matrix]
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
     return Section(
         suite=suite,
-        what=tuple(_what(done, compared, found)),
-        findings=(*_findings(done), *(one for part in (compared, found) if part for one in part.findings)),
+        what=tuple(_what(done, compared) or _what_of_detectors(suite) or ["No run of this suite is done."]),
+        findings=(*_findings(done), *(compared.findings if compared else ())),
         comparison=compared,
         matrix=found,
         rows=tuple(tables.rows(run.record for run in done if run.record)),
@@ -133,8 +137,11 @@ def section(suite: Suite) -> Section:
             for run in done
             if run.explained
         ),
+        detectors=tuple(learnt_rows(suite.detectors)),
+        found=tuple((_title(run), _uri(run.found.read_bytes())) for run in suite.detectors if run.found),
+        matrix=tuple(matrix_rows(suite.matrix)),
         unfinished=tuple(_unfinished(suite)),
-        places=tuple(_places([*(run.record for run in done if run.record), *suite.profiled, *suite.detectors])),
+        places=tuple(_places([one for one in measured_here if one])),
     )
 
 
@@ -157,7 +164,19 @@ def _what(runs: Sequence[Run], *compared: Comparison | Matrix | None) -> list[st
         )
         methods = "1 method" if len(runs) == 1 else f"{len(runs)} methods"
         said.append(f"{methods}, trained on {train}, tested on {test}.")
-    return said or ["No run of this suite is done."]
+    return said
+
+
+def _what_of_detectors(suite: Suite) -> list[str]:
+    said = []
+    if suite.matrix:
+        said.append(f"{len(suite.matrix)} detectors, each counted part by part and timed from an image to boxes.")
+    if suite.detectors:
+        splits = _splits(suite.detectors, "test")
+        where = " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in splits)
+        count = "1 detector" if len(suite.detectors) == 1 else f"{len(suite.detectors)} detectors"
+        said.append(f"{count}, tested on {where}.")
+    return said
 
 
 def _findings(runs: Sequence[Run]) -> list[str]:
