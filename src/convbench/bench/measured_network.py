@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ class Subject:
     """A network, what it costs, and photographs (n, c, h, w): some to compare outputs on, some to calibrate int8 with.
 
     weights: whose they are: a file's name, INITIAL of a network by name, "its own" of a module
-    finish: what is done with a batch's outputs in the time that is measured; of a classifier nothing
     """
 
     name: str
@@ -37,7 +35,6 @@ class Subject:
     checked: Tensor
     calibration: Tensor
     weights: str
-    finish: Callable[[Tensor], object] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; product_layers are those that multiply and add."""

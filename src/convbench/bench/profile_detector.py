@@ -11,12 +11,13 @@ from torch import Tensor
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import DetectorSpec
-from convbench.claims.ledger import Reading, find_figure
+from convbench.claims import check_claims
+from convbench.claims.ledger import Reading, find_figure, read_claims
 from convbench.data.samples import sample_photographs
 from convbench.detection.detector import Answers, Detector
 from convbench.detection.faster_rcnn import FasterRCNN
 from convbench.detection.parts import count_detector
-from convbench.detection.registry import build_detector
+from convbench.detection.registry import backbone_of, build_detector, family_of
 from convbench.modes import evaluation_mode
 from convbench.timing.choice import choose
 from convbench.timing.clock import time_side_by_side
@@ -24,6 +25,7 @@ from convbench.timing.load import watch_load
 
 PAPER = "mobilenet"  # whose table 13 the deck shows
 CHECKED = 8  # photographs on which an engine's answers are compared with eager's
+COUNTED = ("macs", "params")  # quantities of the deck's table
 SECONDS = 2.0  # of timing, for each way
 
 
@@ -50,6 +52,16 @@ def profile_detector(
     Its weights are as initialised, by which every class of every box is as likely: as many boxes come to the
     suppression as its limits let through, the most that it can ever take.
     """
+    record = counted_record(suite_name, spec, seed=seed, command=command)
+    with recording(record, folder):
+        with watch_load() as load:
+            latencies = time_detector(spec)
+        record["matrix"] |= {"latencies": [asdict(one) for one in latencies], "load": asdict(load)}
+    return record
+
+
+def counted_record(suite_name: str, spec: DetectorSpec, *, seed: int = 0, command: str = "") -> dict[str, Any]:
+    """A record of what is known of a detector before it is timed."""
     record = new_record(
         *(suite_name, spec.name, spec.title),
         subject={"kind": "detector", "name": spec.detector, "arguments": spec.arguments},
@@ -57,20 +69,35 @@ def profile_detector(
         seed=seed,
         command=command,
     )
-    cost = count_detector(spec.detector, **spec.arguments)
+    cost, ap = count_detector(spec.detector, **spec.arguments), find_figure(_reading(spec.row, "ap"))
     record["cost"] = {"params": cost.params, "macs": cost.macs}
-    with recording(record, folder):
-        with watch_load() as load:
-            latencies = time_detector(spec)
-        record["matrix"] = {
-            "parts": cost.to_dict()["parts"],
-            "side": cost.side,
-            "published": {metric: published(spec.row, metric) for metric in ("ap", "macs", "params")},
-            "source": f"Howard et al. 2017, {find_figure(_reading(spec.row, 'ap')).source}",
-            "latencies": [asdict(one) for one in latencies],
-            "load": asdict(load),
-        }
+    record["matrix"] = {
+        "family": family_of(spec.detector),
+        "backbone": backbone_of(spec.detector),
+        "parts": cost.to_dict()["parts"],
+        "side": cost.side,
+        "published": {metric: published(spec.row, metric) for metric in ("ap", "macs", "params")},
+        "source": f"Howard et al. 2017, {ap.source}; {ap.data}, {ap.protocol}",
+        "deck": deck_figures(spec),
+        "latencies": [],
+        "load": None,
+    }
     return record
+
+
+def deck_figures(spec: DetectorSpec) -> list[dict[str, Any]]:
+    """What the deck says of the detector's counts: metric, number, and our verdict with its reason."""
+    metrics = {
+        claim.id: one.quantity
+        for claim in read_claims()
+        for one in claim.recompute
+        if one.network == spec.detector and one.quantity in COUNTED
+    }
+    return [
+        {"metric": metrics[one.id], "deck": one.deck, "verdict": one.verdict, "reason": one.reason}
+        for one in check_claims(network=spec.row)
+        if one.id in metrics
+    ]
 
 
 def published(row: str, metric: str) -> float:

@@ -114,7 +114,7 @@ def run_suite(
 
 def is_same(record: dict[str, Any], suite: Suite, run: AnySpec, seed: int) -> bool:
     """Whether a record is of this very run: the same settings, recipe and seed."""
-    if not isinstance(run, RunSpec):
+    if isinstance(run, NetworkSpec):
         return bool((record["spec"], record["seed"]) == (plain(full_spec(suite, run)), seed))
     if isinstance(run, DetectorSpec):
         return bool((record["spec"], record["seed"]) == (plain(asdict(run)), seed))

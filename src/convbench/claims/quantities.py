@@ -53,9 +53,7 @@ def is_published(reading: Reading) -> bool:
 def counted(
     name: str, image_size: int | None, num_classes: int | None, training: bool = False
 ) -> tuple[Cost, Mapping[str, nn.Module]]:
-    """(cost, modules by name) of a network or a detector built on `meta`."""
-    if name in detectors.names():
-        return _counted_detector(name, image_size, num_classes)
+    """(cost, modules by name) of a network built on `meta`."""
     channels, side, _ = published_input(name)
     side = image_size or side
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What the page shows of detectors: those that learnt, and a matrix of those that were counted and timed."""
+"""What records say of detectors: those that learnt, with their rows on the page, and those counted and timed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import FiniteFloat
 
+from convbench.report.profiles import Load, Verdict
+
 if TYPE_CHECKING:
-    from convbench.report.records import Record, Run
+    from convbench.report.records import Run
 
 CLASSES = 10  # of a run, in its row
 
@@ -64,18 +66,54 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """A detector that was counted by its parts and timed."""
+class DeckFigure:
+    """A count that the lecture deck shows. metric: "macs" or "params"; reason: why ours is another, or agrees"""
 
+    metric: str
+    deck: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A detector that was counted by its parts and timed.
+
+    family, backbone: such as "ssd" and "vgg16"; side: of its images, in pixels
+    ap: ours in percent, of weights that learnt from the same data; None where there are none
+    latencies: eager's, and the fastest engine's where that is another; none before it was timed
+    """
+
+    family: str
+    backbone: str
     parts: tuple[Part, ...]
     side: int
     published: Printed
     source: str
+    deck: tuple[DeckFigure, ...]
     latencies: tuple[Latency, ...]
+    load: Load | None = None
+    ap: FiniteFloat | None = None
 
     @property
-    def fastest(self) -> Latency:
-        return min(self.latencies, key=lambda one: one.p50)
+    def params(self) -> int:
+        return sum(part.params for part in self.parts)
+
+    @property
+    def macs(self) -> int:
+        return sum(part.macs for part in self.parts)
+
+    @property
+    def fastest(self) -> Latency | None:
+        return min(self.latencies, key=lambda one: one.p50, default=None)
+
+    @property
+    def eager(self) -> Latency | None:
+        return next((one for one in self.latencies if one.engine == "eager"), None)
+
+    def deck_figure(self, metric: str) -> DeckFigure | None:
+        """The deck's number of this metric; None where it has none."""
+        return next((one for one in self.deck if one.metric == metric), None)
 
 
 @dataclass(frozen=True)
@@ -86,21 +124,6 @@ class LearntRow:
     images: str
     figures: tuple[str, str, str, str]
     classes: str
-
-
-@dataclass(frozen=True)
-class MatrixRow:
-    """A detector of a matrix: texts. differs: which of (multiply-adds, parameters) are not as printed."""
-
-    title: str
-    ap: str
-    macs: tuple[str, str]
-    params: tuple[str, str]
-    differs: tuple[bool, bool]
-    parts: tuple[tuple[str, str, str], ...]
-    latency: str
-    boxes: str
-    engine: str
 
 
 def learnt_rows(runs: Sequence[Run]) -> list[LearntRow]:
@@ -121,36 +144,6 @@ def learnt_rows(runs: Sequence[Run]) -> list[LearntRow]:
             )
         )
     return rows
-
-
-def matrix_rows(records: Sequence[Record]) -> list[MatrixRow]:
-    """In the order given."""
-    rows = []
-    for record in records:
-        matrix, cost = record.matrix, record.cost
-        assert matrix is not None and cost is not None and cost.macs is not None and cost.params is not None
-        macs = f"{cost.macs / 1e9:.1f}", f"{matrix.published.macs / 1e9:.1f}"
-        params = f"{cost.params / 1e6:.1f}", f"{matrix.published.params / 1e6:.1f}"
-        cut = f"{int(cost.params / 1e5) / 10:.1f}"  # the paper cuts some, and rounds others
-        rows.append(
-            MatrixRow(
-                record.title,
-                f"{matrix.published.ap:.1f}",
-                macs,
-                params,
-                (macs[0] != macs[1], params[1] not in (params[0], cut)),
-                tuple(_part(one) for one in matrix.parts),
-                f"{matrix.fastest.p50:.1f}",
-                f"{matrix.fastest.boxes_p50:.1f}",
-                matrix.fastest.engine,
-            )
-        )
-    return rows
-
-
-def _part(one: Part) -> tuple[str, str, str]:
-    name = one.name if one.times == 1 else f"{one.name}, {one.times} times"
-    return name, f"{one.macs / 1e9:.2f}", f"{one.params / 1e6:.2f}"
 
 
 def _mean(values: Sequence[float]) -> float:

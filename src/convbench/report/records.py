@@ -104,10 +104,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Published:
-    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks.
-
-    ap: of a detector, average precision, the mean over overlaps
-    """
+    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks."""
 
     error: FiniteFloat | None
     protocol: str | None
@@ -116,7 +113,6 @@ class Published:
     note: str | None
     top5_error: FiniteFloat | None = None
     mark: str | None = None
-    ap: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -176,10 +172,6 @@ class Record:
         if self.profile is not None:
             if self.published is None or self.published.error is None:
                 raise ValueError("a run that has a `profile` has a `published` error beside it")
-            return
-        if self.detector is not None:
-            if self.published is None or self.published.ap is None:
-                raise ValueError("a run that has a `detector` has a `published` ap beside it")
             return
         if self.result is None or self.data is None:
             raise ValueError("a run that is done has `data` and a `result`, or a `profile`")

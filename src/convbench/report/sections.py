@@ -16,10 +16,10 @@ from PIL import Image
 from convbench.errors import ConvbenchError
 from convbench.report import charts, tables
 from convbench.report.comparison_section import Comparison, comparison
-from convbench.report.detectors import LearntRow, MatrixRow, learnt_rows, matrix_rows
+from convbench.report.detectors import LearntRow, learnt_rows
 from convbench.report.drawing import Figure, figure_of
 from convbench.report.findings import best, findings
-from convbench.report.matrix_section import Matrix, matrix_section
+from convbench.report.matrix_section import MatrixSection, matrix_section
 from convbench.report.records import Kind, Record, Run, Split, Suite, measured
 
 SHEET_COLUMNS = 12  # images in a row of worst.png
@@ -94,7 +94,6 @@ class Section:
     what: tuple[str, ...]
     findings: tuple[str, ...]
     comparison: Comparison | None
-    matrix: Matrix | None
     rows: tuple[tables.Row, ...]
     compared: Figure | None
     costs: tuple[CostChart, ...]
@@ -105,7 +104,7 @@ class Section:
     explained: tuple[Explained, ...]
     detectors: tuple[LearntRow, ...]
     found: tuple[tuple[str, str], ...]
-    matrix: tuple[MatrixRow, ...]
+    matrix: MatrixSection | None
     unfinished: tuple[Unfinished, ...]
     places: tuple[Place, ...]
 
@@ -117,14 +116,14 @@ def section(suite: Suite) -> Section:
     domain = charts.curve_domain(trained)
     network = best(done, "network")
     compared = comparison(suite.profiled) if suite.profiled else None
+    matrix = matrix_section(suite.matrix) if suite.matrix else None
     measured_here = [*(run.record for run in (*done, *suite.detectors)), *suite.profiled, *suite.matrix]
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
     return Section(
         suite=suite,
-        what=tuple(_what(done, compared) or _what_of_detectors(suite) or ["No run of this suite is done."]),
-        findings=(*_findings(done), *(compared.findings if compared else ())),
+        what=tuple(_what(done, compared) or _what_of_detectors(suite, matrix) or ["No run of this suite is done."]),
+        findings=(*_findings(done), *(one for part in (compared, matrix) if part for one in part.findings)),
         comparison=compared,
-        matrix=found,
         rows=tuple(tables.rows(run.record for run in done if run.record)),
         compared=figure_of(partial(charts.published_beside_measured, done)) if done else None,
         costs=tuple(_costs(done)),
@@ -139,7 +138,7 @@ def section(suite: Suite) -> Section:
         ),
         detectors=tuple(learnt_rows(suite.detectors)),
         found=tuple((_title(run), _uri(run.found.read_bytes())) for run in suite.detectors if run.found),
-        matrix=tuple(matrix_rows(suite.matrix)),
+        matrix=matrix,
         unfinished=tuple(_unfinished(suite)),
         places=tuple(_places([one for one in measured_here if one])),
     )
@@ -155,8 +154,8 @@ def _splits(runs: Sequence[Run], which: str) -> list[Split]:
     return list(dict.fromkeys(getattr(each, which) for each in data if each))
 
 
-def _what(runs: Sequence[Run], *compared: Comparison | Matrix | None) -> list[str]:
-    said = [part.what for part in compared if part]
+def _what(runs: Sequence[Run], compared: Comparison | None) -> list[str]:
+    said = [compared.what] if compared else []
     if runs:
         train, test = (
             " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(runs, which))
@@ -167,10 +166,8 @@ def _what(runs: Sequence[Run], *compared: Comparison | Matrix | None) -> list[st
     return said
 
 
-def _what_of_detectors(suite: Suite) -> list[str]:
-    said = []
-    if suite.matrix:
-        said.append(f"{len(suite.matrix)} detectors, each counted part by part and timed from an image to boxes.")
+def _what_of_detectors(suite: Suite, matrix: MatrixSection | None) -> list[str]:
+    said = [matrix.what] if matrix else []
     if suite.detectors:
         splits = _splits(suite.detectors, "test")
         where = " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in splits)
