@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from convbench.bench.profile_detector import published
-from convbench.bench.suite import DetectorSpec, open_suite
 from convbench.counting import trace
 from convbench.detection.parts import count_detector
 from convbench.detection.registry import build_detector
 from convbench.detection.trunk import Trunk
 
 DOCS = Path(__file__).parents[1] / "docs"
-_, SUITE = open_suite("detection-matrix")
-
-
-@pytest.mark.parametrize("spec", SUITE.detectors, ids=lambda spec: spec.name)
-def test_the_matrix_is_what_is_counted(spec: DetectorSpec) -> None:
-    (line,) = re.findall(rf"^\| {re.escape(spec.title)} \| (.*) \|$", (DOCS / "detection-matrix.md").read_text(), re.M)
-    cost = count_detector(spec.detector, **spec.arguments)
-    names = [part.name if part.times == 1 else f"{part.name}, {part.times} times" for part in cost.parts]
-    parts = [
-        f"{name} {part.macs / 1e9:.2f}G, {part.params / 1e6:.2f}M" for name, part in zip(names, cost.parts, strict=True)
-    ]
-    expected = [
-        f"{published(spec.row, 'ap'):.1f}",
-        f"{published(spec.row, 'macs') / 1e9:.1f}G",
-        f"{cost.macs / 1e9:.2f}G",
-        f"{published(spec.row, 'params') / 1e6:.1f}M",
-        f"{cost.params / 1e6:.2f}M",
-        "; ".join(parts),
-    ]
-    assert line.split(" | ") == expected
 
 
 def test_the_biases_of_vgg_close_its_gap() -> None:
