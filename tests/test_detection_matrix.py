@@ -29,6 +29,7 @@ from convbench.report.matrix_chart import Mark, precision_chart
 from convbench.report.picture import write_picture
 from convbench.report.placement import CHARACTER, HEIGHT, Box
 from convbench.report.records import Record, read_suites
+from convbench.report.tables import print_suite
 
 DOCS = Path(__file__).parents[1] / "docs"
 NAME, SUITE = open_suite("detection-matrix")
@@ -141,12 +142,13 @@ def test_without_times_the_page_says_none(counted: list[dict[str, Any]], tmp_pat
     assert "Milliseconds go from" not in page
 
 
-def test_the_terminal_table(records: tuple[Record, ...]) -> None:
+def test_the_terminal_table(runs: Path, records: tuple[Record, ...]) -> None:
     console = Console(file=io.StringIO(), width=160, color_system=None)
-    print_matrix(records, console)
+    print_suite(read_suites(runs)[0], console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     line = r"Faster R-CNN 300, Inception v2 +13\.32 +13\.3 +118\.22 +118\.2 +15\.4 +– +500 +10\.5 +500 +eager"
     assert re.search(line, printed)
+    assert "method" not in printed  # no second table, of runs that learn
     narrow = Console(file=io.StringIO(), width=90, color_system=None)
     print_matrix(records, narrow)
     assert re.search(r"SSD 300, MobileNet +6\.82 +6\.8 +1\.24 +1\.2 +19\.3 +– +300 *\n", narrow.file.getvalue())  # type: ignore[attr-defined]
@@ -267,3 +269,13 @@ def test_the_forms_that_were_tried_are_counted() -> None:
         if (f"{float(params):.1f}", f"{float(macs):.1f}") == ("33.1", "34.9")
     ]
     assert both == list(FORMS)[-1:]  # as the text says of the last
+
+
+@pytest.mark.parametrize("most", [10_000.5, 20_000.0])
+def test_the_last_tick_is_not_cut_off(most: float) -> None:
+    """10000 ms, wherever on the axis it stands."""
+    marks = [Mark("a", "a", "", cost, 20.0 + cost / 1e4, 5e6, "var(--network)", False) for cost in (50.0, most / 2.2)]
+    chart = precision_chart(marks, "latency", "ms", wide=False)
+    (x,) = re.findall(r'text-anchor="middle" transform="translate\(([\d.]+),[\d.]+\)[^>]*>10000 ms<', chart)
+    (width,) = re.findall(r'<svg role="img"[^>]* width="(\d+)"', chart)
+    assert float(x) + 38 + CHARACTER * len("10000 ms") / 2 <= float(width)
