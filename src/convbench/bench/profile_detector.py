@@ -31,7 +31,9 @@ SECONDS = 2.0  # of timing, for each way
 class Latency:
     """Of one photograph, in ms: p50 from the prepared image to boxes, and of that the part after the network.
 
-    engine: "eager" is torch in fp32; `candidates` boxes came to the suppression of what overlaps, `found` left it
+    engine: "eager" is torch in fp32
+    candidates: boxes with a class that were certain enough for the suppression of what overlaps, which begins with the
+        most certain and ends when it has left as many as may be `found`
     """
 
     engine: str
@@ -47,8 +49,9 @@ def profile_detector(
 ) -> dict[str, Any]:
     """Count and time the detector of `spec`; the record is returned and lies in `folder`.
 
-    Its weights are as initialised, by which every class of every box is as likely: as many boxes come to the
-    suppression as its limits let through, the most that it can ever take.
+    Its weights are as initialised, by which every class of every box is about as likely. Candidates are then as many as
+    its limits let through, and the most certain, being of many classes, suppress each other so seldom that the first
+    look at them finds enough. A trained detector has fewer candidates, or needs further looks.
     """
     record = new_record(
         *(suite_name, spec.name, spec.title),
@@ -114,7 +117,7 @@ def time_detector(spec: DetectorSpec) -> list[Latency]:
 
 
 def candidates_of(net: Detector, answers: Answers) -> int:
-    """Boxes with a class that come to the suppression, of one image."""
+    """Boxes with a class that are certain enough for the suppression, of one image."""
     scores: Tensor = answers[1] if isinstance(answers, tuple) else answers[..., 4:]
     return net.finding.count(scores[0])
 
