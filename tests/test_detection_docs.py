@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -49,6 +53,30 @@ def test_the_biases_of_vgg_close_its_gap() -> None:
         rows = trace(torch.nn.Sequential(*trunk), (3, side, side)).rows
         biases = sum(row.operations.get("bias", 0) for row in rows) / 1e9
         assert round(count_detector("faster_rcnn_vgg16", side=side).macs / 1e9 + biases, 1) == printed
+
+
+def benchmark(name: str) -> ModuleType:
+    """A script of benchmarks/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS.parent / "benchmarks" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)  # where dataclasses look their types up
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def test_the_layouts_beside_ssds_vgg_are_the_benchmarks() -> None:
+    text, layouts = " ".join((DOCS / "detection-matrix.md").read_text().split()), benchmark("deeplab_vgg")
+    for classes in (80, 90):
+        ours = count_detector("ssd300_vgg16", num_classes=classes)
+        assert replace(layouts.OURS, scores=classes + 1).count() == (ours.params, ours.macs)
+    assert f"same network has {ours.macs / 1e9:.2f}G multiply-adds" in text
+    assert f"but {ours.params / 1e6:.2f}M parameters" in text
+    total, found = layouts.search()
+    assert f"counts {total:,} layouts" in text and f"{len(found)} of them have both figures" in text
+    wanted = {"full": (3, 1024, 512), "extras": "API", "boxes": "666666", "scores": 90, "batch_norm": False}
+    (plainest,) = (one for one in found if wanted.items() <= one.items())
+    assert plainest["taps"] == ("conv4_3", "fc7")
+    assert f"{plainest['macs'] / 1e9:.2f}G and {plainest['params'] / 1e6:.2f}M" in text
 
 
 @pytest.mark.parametrize("file", sorted((DOCS / "detection").glob("*.json")), ids=lambda file: file.stem)
