@@ -23,6 +23,11 @@ def backbone_of(name: str) -> str:
     return next(network for end, network in BACKBONES.items() if name.endswith(end))
 
 
+def family_of(name: str) -> str:
+    """The file that the detector `name` lives in: "ssd" or "faster_rcnn"."""
+    return next(family for family, members in FAMILIES.items() if name in members)
+
+
 def names() -> tuple[str, ...]:
     """Every detector's name, in the order of the papers."""
     return tuple(name for family in FAMILIES.values() for name in family)

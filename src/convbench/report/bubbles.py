@@ -45,15 +45,20 @@ class Bubble:
 
 @dataclass(frozen=True)
 class Axis:
-    """A logarithmic axis: `low` and `high` lie at the pixels `start` and `end`."""
+    """An axis, logarithmic or even: `low` and `high` lie at the pixels `start` and `end`."""
 
     low: float
     high: float
     start: float
     end: float
+    is_even: bool = False
 
     def pixel(self, value: float) -> float:
-        return self.start + (self.end - self.start) * math.log(value / self.low) / math.log(self.high / self.low)
+        if self.is_even:
+            share = (value - self.low) / (self.high - self.low)
+        else:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        return self.start + (self.end - self.start) * share
 
 
 def bubble_chart(bubbles: Sequence[Bubble], cost: str, unit: str, *, wide: bool) -> Markup:
@@ -67,14 +72,14 @@ def bubble_chart(bubbles: Sequence[Bubble], cost: str, unit: str, *, wide: bool)
     across = Axis(min(costs) / 1.4, max(costs) * 1.5, 0, width)
     up = Axis(min(errors) / 1.1, max(errors) * 1.1, height, 0)
     points = [(across.pixel(one.cost), up.pixel(one.error)) for one in bubbles]
-    radii = [_radius(one.params, wide=wide) for one in bubbles]
-    key = _key(width, wide=wide)
+    radii = [bubble_radius(one.params, wide=wide) for one in bubbles]
+    key = bubble_key(width - 3 * key_step(wide=wide), 0, wide=wide)  # upper right: nothing costs much and errs much
     front = sorted((x, y) for one, (x, y) in zip(bubbles, points, strict=True) if one.kind == "front")
     boxes = place(
         points,
         [one.title for one in bubbles],
         (width, height),
-        [Box(width - 6 * RADIUS[wide] - 20, 0, width, 2 * RADIUS[wide] + 16), *_lines(front)],
+        [key_box(width - 3 * key_step(wide=wide), 0, wide=wide), *_lines(front)],
         radii=[radius + 1 for radius in radii],
         reach=REACH,
     )
@@ -83,53 +88,63 @@ def bubble_chart(bubbles: Sequence[Bubble], cost: str, unit: str, *, wide: bool)
         for one, (x, y), radius in zip(bubbles, points, radii, strict=True)
     ]
     labels = [
-        _label(one, point, radius, box)
+        label_of(one.title, point, radius, box)
         for one, point, radius, box in zip(bubbles, points, radii, boxes, strict=True)
         if box is not None
     ]
     chart = alt.layer(
-        *_grid(across, up, unit, wide=wide),
+        *draw_lines(across, up, unit, [tick for tick in ERRORS if up.low <= tick <= up.high], wide=wide),
         _steps(front),
-        _discs([*key, *reversed(discs)]),
-        _leaders([label for label in labels if label["led"]]),
-        *_texts([*labels, *key]),
+        draw_discs([*key, *reversed(discs)]),
+        draw_leaders([label for label in labels if label["led"]]),
+        *draw_texts([*labels, *key]),
     )
     return render(chart, (width, height), (38, 8, 12, 24), f"Top-1 error in percent against {cost}")
 
 
-def _radius(params: float, *, wide: bool) -> float:
+def bubble_radius(params: float, *, wide: bool) -> float:
     """In pixels: the area of a bubble is in proportion to the parameters."""
     return RADIUS[wide] * math.sqrt(params / LARGEST)
 
 
-def _key(width: float, *, wide: bool) -> list[dict[str, Any]]:
-    """Grey bubbles in the upper right corner, where nothing costs much and errs much, with their parameters."""
-    step = 2 * RADIUS[wide] + 6
+def key_step(*, wide: bool) -> float:
+    """Pixels from one of the key's bubbles to the next."""
+    return 2 * RADIUS[wide] + 6
+
+
+def key_box(left: float, top: float, *, wide: bool) -> Box:
+    """What the key covers, its text included."""
+    return Box(left - 2, top, left + len(SIZES) * key_step(wide=wide), top + 2 * RADIUS[wide] + 16)
+
+
+def bubble_key(left: float, top: float, *, wide: bool) -> list[dict[str, Any]]:
+    """Grey bubbles in a row, with their parameters below."""
+    step = key_step(wide=wide)
     return [
         {
-            "x": width - step * (len(SIZES) - number) + step / 2,
-            "y": RADIUS[wide],
-            "r": _radius(params, wide=wide),
+            "x": left + step * (number + 0.5),
+            "y": top + RADIUS[wide],
+            "r": bubble_radius(params, wide=wide),
             "ink": "var(--muted)",
             "tint": 0.12,
             "dash": False,
             "title": f"{params / 1e6:.0f}M",
             "side": "center",
-            "text_x": width - step * (len(SIZES) - number) + step / 2,
-            "text_y": 2 * RADIUS[wide] + 8,
+            "text_x": left + step * (number + 0.5),
+            "text_y": top + 2 * RADIUS[wide] + 8,
         }
         for number, params in enumerate(SIZES)
     ]
 
 
-def _grid(across: Axis, up: Axis, unit: str, *, wide: bool) -> list[alt.Chart]:
-    """Lines at round numbers, which stand at the left and below; the last ones have the units."""
+def draw_lines(across: Axis, up: Axis, unit: str, ticks: Sequence[float], *, wide: bool) -> list[alt.Chart]:
+    """Lines at round numbers, and upwards at `ticks`, which stand at the left and below; the last ones have units."""
     right, bottom = across.end, up.start
     columns = [
         {"x": across.pixel(tick), "y": bottom, "text": f"{tick:g}"}
         for tick in log_ticks(across.low, across.high, (1, 2, 5) if wide else (1,))
     ]
-    rows = [{"x": 0, "y": up.pixel(tick), "text": f"{tick}"} for tick in ERRORS if up.low <= tick <= up.high]
+    rows = [{"x": 0, "y": up.pixel(tick), "text": f"{tick:g}"} for tick in ticks]
     columns[-1:] = [one | {"text": f"{one['text']} {unit}"} for one in columns[-1:]]
     rows[-1:] = [one | {"text": f"{one['text']} %"} for one in rows[-1:]]
     style = {"color": "var(--rule)", "strokeWidth": 1}
@@ -160,7 +175,7 @@ def _lines(front: Sequence[tuple[float, float]]) -> list[Box]:
     return flat + [Box(next_x - 1, y, next_x + 1, next_y) for (_, y), (next_x, next_y) in steps]
 
 
-def _discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
+def draw_discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
     data = [{**disc, "area": (2 * disc["r"]) ** 2, "dash": [3, 2.5] if disc["dash"] else [1, 0]} for disc in discs]
     return (
         alt.Chart(alt.Data(values=data))
@@ -177,7 +192,7 @@ def _discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
     )
 
 
-def _label(one: Bubble, point: tuple[float, float], radius: float, box: Box) -> dict[str, Any]:
+def label_of(title: str, point: tuple[float, float], radius: float, box: Box) -> dict[str, Any]:
     """Held by the side that faces its bubble, so that a wider font than expected grows away from it."""
     x, y = point
     side = "left" if box.left > x else "right" if box.right < x else "center"
@@ -186,7 +201,7 @@ def _label(one: Bubble, point: tuple[float, float], radius: float, box: Box) -> 
     near_x, near_y = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
     distance = math.hypot(near_x - x, near_y - y)
     return {
-        "title": one.title,
+        "title": title,
         "side": side,
         "text_x": text_x,
         "text_y": text_y,
@@ -198,7 +213,7 @@ def _label(one: Bubble, point: tuple[float, float], radius: float, box: Box) -> 
     }
 
 
-def _leaders(labels: Sequence[dict[str, Any]]) -> alt.Chart:
+def draw_leaders(labels: Sequence[dict[str, Any]]) -> alt.Chart:
     """Thin lines from bubbles to labels that stand apart."""
     return (
         alt.Chart(alt.Data(values=list(labels)))
@@ -207,7 +222,7 @@ def _leaders(labels: Sequence[dict[str, Any]]) -> alt.Chart:
     )
 
 
-def _texts(labels: Sequence[dict[str, Any]]) -> list[alt.Chart]:
+def draw_texts(labels: Sequence[dict[str, Any]]) -> list[alt.Chart]:
     sides = ("left", "right", "center")
     return [
         alt.Chart(alt.Data(values=[one for one in labels if one["side"] == side]))

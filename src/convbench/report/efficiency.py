@@ -110,14 +110,14 @@ def _row(one: Entry) -> Row:
         rank=UNKNOWN if one.rank is None else str(one.rank),
         front=one.front,
         fast_front=one.fast_front,
-        params=_digits(one.params / 1e6),
-        macs=_digits(one.macs / 1e9),
+        params=three_digits(one.params / 1e6),
+        macs=three_digits(one.macs / 1e9),
         top1=_error(one.error),
         top5=_error(one.published.top5_error),
         mark=one.published.mark or "",
         eager=milliseconds(one.eager),
         fastest=milliseconds(one.fastest),
-        interval="–".join(_digits(end) for end in latency.interval) if latency else UNKNOWN,
+        interval="–".join(three_digits(end) for end in latency.interval) if latency else UNKNOWN,
         engine=one.fastest.engine if one.fastest else UNKNOWN,
         faster=f"{ratio.value:.1f}×" if ratio else UNKNOWN,
         images_per_s=f"{speed:.0f}" if speed else UNKNOWN,
@@ -127,8 +127,8 @@ def _row(one: Entry) -> Row:
 def _deck_row(one: Entry) -> DeckRow:
     counts = one.profile.counts
     texts = {name: str(getattr(counts, name)) for name in LAYERS}
-    texts |= {name: _digits(getattr(counts, name) / 1e6) for name in PARAMS}
-    texts |= {name: _digits(getattr(counts, name) / 1e9) for name in MACS}
+    texts |= {name: three_digits(getattr(counts, name) / 1e6) for name in PARAMS}
+    texts |= {name: three_digits(getattr(counts, name) / 1e9) for name in MACS}
     texts |= {"top1_error": _error(one.error), "top5_error": _error(one.published.top5_error)}
     said = {cell.column: cell for cell in one.profile.deck if cell.own}
     cells = tuple(_corrected(name, text, said.get(name)) for name, text in texts.items())
@@ -148,9 +148,9 @@ def _error(value: float | None) -> str:
 
 def milliseconds(timed: Timed | None) -> str:
     """The median of a batch, as text."""
-    return _digits(median(timed)) if timed else UNKNOWN
+    return three_digits(median(timed)) if timed else UNKNOWN
 
 
-def _digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three significant digits, and more only before the point."""
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")

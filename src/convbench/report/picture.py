@@ -15,6 +15,7 @@ from PIL import Image
 from convbench.errors import RequestError
 from convbench.files import make_folder, write_whole
 from convbench.report.comparison_section import comparison
+from convbench.report.matrix_section import matrix_section
 from convbench.report.records import Suite
 
 SCALE = 2.0  # pixels of the picture for one of the page
@@ -22,22 +23,25 @@ COLOURS = 128  # of the picture, which make it a seventh of the size
 
 
 def write_picture(suites: Sequence[Suite], out: Path) -> Path:
-    """Write the charts of the one suite that compares networks to the file `out`; returns `out`.
+    """Write the charts of the one suite that compares networks, or detectors, to the file `out`; returns `out`.
 
     Raises RequestError where none or several of the suites do, and for another ending than .png.
     """
     if out.suffix != ".png":
         raise RequestError(f"expected a picture's name that ends in .png, found {out}")
-    comparing = [suite for suite in suites if suite.profiled]
+    comparing = [suite for suite in suites if suite.profiled or suite.detectors]
     if len(comparing) != 1:
         names = ", ".join(suite.name for suite in comparing) or "none"
-        raise RequestError(f"a picture shows one suite that compares networks, found {names}: name it")
+        raise RequestError(f"a picture shows one suite that compares networks or detectors, found {names}: name it")
     (suite,) = comparing
     environment = Environment(
         loader=PackageLoader("convbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    drawn = environment.get_template("picture.svg.j2").render(
-        suite=suite, compared=comparison(suite.profiled), machine=suite.profiled[0].machine
+    records = suite.profiled or suite.detectors
+    drawn = environment.get_template("picture.svg.j2" if suite.profiled else "matrix.svg.j2").render(
+        suite=suite,
+        compared=comparison(records) if suite.profiled else matrix_section(records),
+        machine=records[0].machine,
     )
     make_folder(out.parent)
     write_whole(out, fewer_colours(vl_convert.svg_to_png(_coloured(drawn), scale=SCALE)))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from convbench.report.efficiency import print_comparison
 from convbench.report.findings import Verdict, verdict
+from convbench.report.matrix import print_matrix
 from convbench.report.records import Record, Result, Suite
 
 UNKNOWN = "–"
@@ -47,13 +48,17 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def print_suite(suite: Suite, console: Console | None = None) -> None:
-    """Print a suite's title and its tables: of the networks it compares, and of all its other runs."""
+    """Print a suite's title and its tables: of the networks and detectors it compares, and of all its other runs."""
     console = console or Console()
     console.print(Text(f"{suite.title}\n"), soft_wrap=True)
     if suite.profiled:
         print_comparison(suite.profiled, console)
         console.print()
-    others = [run.record for run in suite.runs if run.record and run.record not in suite.profiled]
+    if suite.detectors:
+        print_matrix(suite.detectors, console)
+        console.print()
+    compared = (*suite.profiled, *suite.detectors)
+    others = [run.record for run in suite.runs if run.record and run.record not in compared]
     if others:
         print_table(others, console)
         console.print()

@@ -51,20 +51,21 @@ def to_openvino(net: nn.Module, shape: Shape, *, any_batch: bool = False) -> ope
     return model
 
 
-def to_onnx(net: nn.Module, shape: Shape, path: Path) -> None:
-    """Write `net` at `path` as ONNX, for float32 images like `shape`, (n, channels, height, width), of any n.
+def to_onnx(net: nn.Module, shape: Shape, path: Path, *, any_batch: bool = True) -> None:
+    """Write `net` at `path` as ONNX, for float32 images like `shape`, (n, channels, height, width).
+
+    any_batch: of any n; the one in `shape` is then an example, above 1, as one image would be taken for a constant
 
     The input is called `images`, the output `scores`.
-    n above 1 in `shape` is an example: one image would be taken for a constant.
 
     Raises ConvbenchError where torch cannot trace or translate the module.
     """
-    images = torch.zeros(max(2, shape[0]), *shape[1:])
+    images = torch.zeros(max(2, shape[0]) if any_batch else shape[0], *shape[1:])
     with _tracing(net, "ONNX"):
         torch.onnx.export(
             *(net, (images,), path),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamic_shapes=({0: torch.export.Dim("n")},) if any_batch else None,
             input_names=["images"],
             output_names=["scores"],
             external_data=False,

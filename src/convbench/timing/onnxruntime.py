@@ -25,18 +25,26 @@ class OnnxSession:
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = ERRORS_ALONE
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.name = self.session.get_inputs()[0].name
+        (images,) = self.session.get_inputs()
+        self.name, self.batch = images.name, images.shape[0]  # a number, or the name of any number
 
     def __call__(self, images: Tensor) -> Tensor:
         return torch.from_numpy(self.session.run(None, {self.name: images.numpy()})[0])
 
 
 def prepare_onnxruntime(net: nn.Module, example: Tensor) -> OnnxSession:
-    """A session for batches of any size; see `to_onnx` for what it raises."""
+    """A session for batches of any size, or where the module's own code fixes it, of the example's.
+
+    Raises what `to_onnx` does.
+    """
     n, channels, height, width = example.shape
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "net.onnx")
         to_onnx(net, (n, channels, height, width), path)
+        session = OnnxSession(path)
+        if not isinstance(session.batch, int) or session.batch == n:
+            return session
+        to_onnx(net, (n, channels, height, width), path, any_batch=False)
         return OnnxSession(path)
 
 
