@@ -1,4 +1,4 @@
-"""The matrix of detectors: its run, its records, what page, terminal, picture and document show of them."""
+"""A matrix of detectors: its suite, its records, what is timed, and what page and terminal show of it."""
 
 from __future__ import annotations
 
@@ -6,276 +6,293 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from torch import nn
 
-from convbench.bench.profile_detector import Latency, counted_record
+from convbench.bench import measure, measured_detector, profile_detector
+from convbench.bench.measured_detector import Finds, count_finds, measure_detector, unpack
+from convbench.bench.measured_network import photographs
 from convbench.bench.runner import run_suite
 from convbench.bench.suite import open_suite
-from convbench.counting import trace
-from convbench.detection.finding import Finding
-from convbench.detection.ssd import SSD, L2Norm, ssd300_vgg16
-from convbench.errors import RequestError
+from convbench.detection import finding
+from convbench.detection.parts import detector_cost, open_on_meta
+from convbench.detection.registry import build_detector, names
+from convbench.detection.result import Detections
+from convbench.errors import ConvbenchError, RequestError
+from convbench.files import make_folder, write_json
 from convbench.report.html import write_report
-from convbench.report.matrix import compare_detectors, conditions, differences, findings, markdown, print_matrix
-from convbench.report.matrix_chart import Mark, precision_chart
+from convbench.report.matrix import matrix, print_matrix, rows
+from convbench.report.matrix_section import matrix_section
 from convbench.report.picture import write_picture
 from convbench.report.placement import CHARACTER, HEIGHT, Box
-from convbench.report.records import Record, read_suites
-from convbench.report.tables import print_suite
+from convbench.report.records import Suite, read_suites
+from convbench.timing.clock import Ratio, SideBySide, Timing
+from convbench.timing.machine import Limits
 
-DOCS = Path(__file__).parents[1] / "docs"
-NAME, SUITE = open_suite("detection-matrix")
-PAGE = (DOCS / "detection-matrix.md").read_text()
+LIMITS = Limits(matrix_fp32=100, matrix_bf16=200, matrix_int8=400, copy_gib_per_s=10, cache_gib_per_s=50)
+SUITE = """
+title = "two"
+description = "for a test"
+[measuring]
+engines = ["eager", "bf16"]
+batch_sizes = [1]
+[[detectors]]
+name = "ssd"
+detector = "ssd300_mobilenet_v1"
+title = "SSD"
+paper = "mobilenet"
+row = "SSD 300, MobileNet"
+[[detectors]]
+name = "faster"
+detector = "faster_rcnn_mobilenet_v1"
+arguments = { side = 300 }
+title = "Faster R-CNN"
+paper = "mobilenet"
+row = "Faster R-CNN 300, MobileNet"
+"""
 
 
-def times(name: str, ms: float) -> list[dict[str, Any]]:
-    """Eager's, and of SSD an engine's that is four times as fast."""
-    after: dict[str, Any] = {"interval": None, "boxes_p50": 10.5, "candidates": 4000, "found": 100}
-    eager = {"engine": "eager", "p50": ms, **after}
-    return [eager, {"engine": "openvino-bf16", "p50": ms / 4, **after}] if name.startswith("ssd") else [eager]
+def write_suite(folder: Path, change: tuple[str, str] = ("two", "two")) -> Path:
+    path = folder / "two.toml"
+    path.write_text(SUITE.replace(*change, 1))
+    return path
+
+
+def timing(engine: str, ms: float, eager: float = 90.0) -> dict[str, Any]:
+    latency = {"p50": ms, "p95": 1.2 * ms, "interval": [0.9 * ms, 1.1 * ms]}
+    ratio = {"value": eager / ms, "interval": [0.9 * eager / ms, 1.1 * eager / ms]}
+    return {"engine": engine, "batch_size": 1, "status": "ok", "latency_ms": latency, "ratio_to_eager": ratio}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The detectors that were measured; nothing really is."""
+    calls = list[str]()
+
+    def measure(name: str, arguments: dict[str, Any], *_: Any, **how: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        assert how == {"engines": ("eager", "bf16"), "batch_sizes": (1,)}
+        calls.append(f"{name} {arguments}")
+        results = [timing("eager", 90.0), timing("bf16", 30.0)]
+        machine = {"load": {"other": 20.0}, "versions": {"openvino": "1"}}
+        finds = {"proposals": 300 if arguments else None, "candidates": 4000, "found": 100, "ms": 9.0}
+        return {"machine": machine, "networks": [], "results": results}, finds
+
+    monkeypatch.setattr(profile_detector, "measure_detector", measure)
+    return calls
+
+
+def test_the_packaged_suite_is_the_decks_table() -> None:
+    _, suite = open_suite("detection-matrix")
+    assert len(suite.detectors) == len({one.row for one in suite.detectors}) == 9
+    assert {one.detector for one in suite.detectors} == {*names()}
+    assert not suite.runs and not suite.networks and not suite.data
+    for spec in suite.detectors:  # the name, the side and the row are of the same detector
+        net = open_on_meta(spec.detector, **spec.arguments)
+        assert f" {net.side}," in spec.row and f" {net.side}," in spec.title
+        assert spec.name in (spec.detector, f"{spec.detector}_{net.side}")
+
+
+def test_detectors_are_recorded_and_then_kept(tmp_path: Path, measured: list[str]) -> None:
+    suite, lines = write_suite(tmp_path), list[str]()
+    ssd, faster = run_suite(suite, out=tmp_path / "runs", jobs=2, say=lines.append)
+    assert (ssd.status, faster.status, faster.name) == ("done", "done", "faster")
+    assert ssd.record is not None and faster.record is not None
+    assert ssd.record["cost"] == {"params": 6_819_839, "macs": 1_237_129_408}
+    assert (ssd.record["published"]["ap"], ssd.record["detector"]["ap"]) == (19.3, None)
+    assert ssd.record["versions"]["openvino"] == "1"
+    assert {one["metric"]: one["deck"] for one in ssd.record["detector"]["deck"]} == {
+        "ap": "19.3%",
+        "macs": "1.2",
+        "params": "6.8",
+    }
+    parts = {part["name"]: part for part in faster.record["detector"]["parts"]}
+    assert (parts["per-proposal head"]["times"], faster.record["detector"]["side"]) == (300, 300)
+    assert sum(part["macs"] for part in parts.values()) == faster.record["cost"]["macs"]
+    assert (faster.record["result"], faster.record["profile"], faster.record["data"]) == (None, None, None)
+    assert "    SSD: 1.24G multiply-adds; 30.0 ms for a batch of 1 by bf16" in lines
+    assert [one.status for one in run_suite(suite, out=tmp_path / "runs")] == ["kept", "kept"]
+    assert measured == ["ssd300_mobilenet_v1 {}", "faster_rcnn_mobilenet_v1 {'side': 300}"]
+    with pytest.raises(RequestError, match="run with other settings"):
+        run_suite(write_suite(tmp_path, ('"SSD 300, MobileNet"', '"SSD 300, Inception V2"')), out=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"ssd300_mobilenet_v1"', '"ssd300_mobilenet"'), "unknown detector 'ssd300_mobilenet'"),
+        (("arguments =", "argument ="), "'argument': nearest are arguments"),
+        (('name = "faster"', 'name = "ssd"'), "stands twice"),
+        (('"SSD 300, MobileNet"', '"SSD 300, MobilNet"'), "'SSD 300, MobilNet': nearest"),
+        (("[measuring]", "[measurin]"), "nearest are measuring"),
+        (
+            (SUITE[SUITE.index("[measuring]") : SUITE.index("[[detectors]]")], ""),
+            r"by its table \[measuring\], found none",
+        ),
+    ],
+)
+def test_a_wrong_matrix_is_one_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        open_suite(write_suite(tmp_path, change))
+    assert "\n" not in str(caught.value)
+
+
+def counted(folder: Path, *, with_times: bool) -> Suite:
+    """All nine detectors, really counted; times of a thousandth of a millisecond a million multiply-adds."""
+    name, suite = open_suite("detection-matrix")
+    for spec in suite.detectors:
+        record, cost = profile_detector.counted_record(name, suite, spec)
+        if with_times:
+            ms = 20 + cost.macs / 1e9
+            machine, finds = {"load": {"other": 20.0}, "versions": {}}, {"candidates": 4000, "found": 100, "ms": 9.0}
+            results = [timing("eager", ms, ms), *([] if spec.arguments else [timing("bf16", ms / 3, ms)])]
+            record["detector"]["measurements"] = {"machine": machine, "results": results}
+            record["detector"]["finds"] = finds | {"proposals": 300 if spec.arguments else None}
+        write_json(make_folder(folder / name / spec.name) / "record.json", record | {"status": "done"})
+    write_json(
+        folder / name / "suite.json",
+        {"title": suite.title, "claim": suite.description, "runs": [one.name for one in suite.detectors]},
+    )
+    (read,) = read_suites(folder)
+    return read
 
 
 @pytest.fixture(scope="module")
-def counted() -> list[dict[str, Any]]:
-    return [counted_record(NAME, spec) | {"status": "done"} for spec in SUITE.detectors]
-
-
-def write_runs(folder: Path, records: Sequence[dict[str, Any]]) -> Path:
-    for one in records:
-        (folder / NAME / one["name"]).mkdir(parents=True)
-        (folder / NAME / one["name"] / "record.json").write_text(json.dumps(one))
-    about = {"title": "Detectors", "claim": "None.", "runs": [one["name"] for one in records]}
-    (folder / NAME / "suite.json").write_text(json.dumps(about))
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    counted(folder, with_times=True)
     return folder
 
 
-@pytest.fixture(scope="module")
-def runs(counted: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All nine timed: the first took 100 ms, the next 200, and so on; other work kept a fifth of the machine busy."""
-    timed = [
-        one | {"matrix": one["matrix"] | {"latencies": times(one["name"], 100.0 * number), "load": {"other": 20.0}}}
-        for number, one in enumerate(counted, 1)
-    ]
-    return write_runs(tmp_path_factory.mktemp("runs"), timed)
-
-
-@pytest.fixture(scope="module")
-def records(runs: Path) -> tuple[Record, ...]:
-    return read_suites(runs)[0].matrix
-
-
-def test_the_run_counts_times_and_is_then_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the timing itself in place of the real one."""
-    calls = list[str]()
-
-    def time_detector(spec: Any) -> list[Latency]:
-        calls.append(spec.name)
-        return [Latency("eager", 20.0, (19.0, 21.0), 10.5, 4000, 100)]
-
-    monkeypatch.setattr("convbench.bench.profile_detector.time_detector", time_detector)
-    lines = list[str]()
-    only = ("ssd300_mobilenet_v1", "faster_rcnn_mobilenet_v1_300")
-    first = run_suite("detection-matrix", out=tmp_path, only=only, say=lines.append)
-    assert [one.status for one in first] == ["done", "done"]
-    assert "    SSD 300, MobileNet: 1.24G multiply-adds, 6.82M parameters, 20.0 ms (eager)" in lines
-    assert first[0].record is not None
-    assert first[0].record["matrix"]["deck"][0] == {
-        **{"metric": "macs", "deck": "1.2", "verdict": "right"},
-        "reason": "as our network counts, part by part, with 300 proposals",
-    }
-    assert [one.status for one in run_suite("detection-matrix", out=tmp_path, only=only)] == ["kept", "kept"]
-    assert calls == [*only]
-
-
-def test_the_deck_has_two_counts_of_each_detector(counted: list[dict[str, Any]]) -> None:
-    for one in counted:
-        assert [said["metric"] for said in one["matrix"]["deck"]] == ["macs", "params"], one["name"]
-    verdicts = [said["verdict"] for one in counted for said in one["matrix"]["deck"]]
-    assert (verdicts.count("right"), verdicts.count("ambiguous")) == (15, 3)
-
-
-def test_what_is_said_follows_from_the_records(records: tuple[Record, ...]) -> None:
-    entries = compare_detectors(records)
-    assert [one.title for one in entries if one.front] == [
-        *("SSD 300, Inception v2", "SSD 300, MobileNet", "Faster R-CNN 300, VGG-16", "Faster R-CNN 600, VGG-16")
-    ]
-    said = " ".join([*findings(entries), *conditions(entries)]).replace("\u00a0", " ")
-    assert "4 of 9 detectors are beaten by none" in said
-    assert "SSD 300, MobileNet, with 19.3 % for 1.2G; SSD 300, Inception v2, with 22.0 % for 3.8G;" in said
-    assert "Of the deck’s 18 counts, 15 are ours" in said
-    assert "of Faster R-CNN 300, Inception v2’s multiply-adds, 97 % are its head’s" in said
-    assert "Up to 4,000 boxes may come to the suppression; 100 were left." in said
-    assert "Other work kept up to 20 %" in said
-    explained = dict(differences(entries))
-    assert set(explained) == {
-        "SSD 300, VGG-16, multiply-adds, 10⁹: 34.9",
-        "SSD 300, VGG-16, parameters, 10⁶: 33.1",
-        "Faster R-CNN 600, VGG-16, multiply-adds, 10⁹: 149.6",
-    }
-    assert explained["SSD 300, VGG-16, parameters, 10⁶: 33.1"].startswith("34.31 counted: unexplained")
-
-
-def test_the_page_keeps_published_and_own_apart(runs: Path, tmp_path: Path) -> None:
+def test_the_page_shows_the_matrix(runs: Path, tmp_path: Path) -> None:
     page = write_report(runs, tmp_path / "page.html").read_text()
-    (row,) = re.findall(r'<th scope="row" class="text">SSD 300, VGG-16</th>\n(.*?)</tr>', page, re.S)[:1]
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert [re.sub("<.*?>", "", cell) for cell in cells] == [
-        *("34.31", "33.1", "34.36", "34.9", "21.1", "–", "100", "10.5", "25.0", "openvino-bf16")
-    ]
-    assert 'class="deck alone" title="unexplained' in cells[1]
-    assert page.count("<svg role=") == 4  # against multiply-adds and latency, each for the desk and for the phone
-    assert "Other work kept up to 20" in page
+    words = " ".join(page.split())
+    assert "9 detectors, each counted part by part" in words
+    assert page.count("<svg role=") == 4  # two charts, each for the desk and for the phone
+    assert '<i class="deck alone" title="as printed there; 34.31 counted with 80 classes' in page
+    assert "<td>34.31</td>" in page and "<b>21.2</b>" in page and ">7.08<" in page
+    assert "all 300 proposals of an image" in words
+    assert "4,000 boxes were certain enough for the suppression, 100 were found; the heads looked at 300" in words
+    assert "Other work kept up to 20" in words
     assert "http" not in page and "<script" not in page
 
 
-def test_without_times_the_page_says_none(counted: list[dict[str, Any]], tmp_path: Path) -> None:
-    page = write_report(write_runs(tmp_path / "runs", counted), tmp_path / "page.html").read_text()
-    assert page.count("<svg role=") == 2
-    assert "Milliseconds go from" not in page
+def test_published_and_own_precision_never_share_a_column(runs: Path) -> None:
+    (suite,) = read_suites(runs)
+    for row, entry in zip(rows(matrix(suite.detectors)), suite.detectors, strict=True):
+        assert entry.published is not None
+        assert (row.published, row.own) == (f"{entry.published.ap:.1f}", "–")
 
 
-def test_the_terminal_table(runs: Path, records: tuple[Record, ...]) -> None:
+def test_the_terminal_table(runs: Path) -> None:
+    (suite,) = read_suites(runs)
     console = Console(file=io.StringIO(), width=160, color_system=None)
-    print_suite(read_suites(runs)[0], console)
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
-    line = r"Faster R-CNN 300, Inception v2 +13\.32 +13\.3 +118\.22 +118\.2 +15\.4 +– +500 +10\.5 +500 +eager"
-    assert re.search(line, printed)
-    assert "method" not in printed  # no second table, of runs that learn
-    narrow = Console(file=io.StringIO(), width=90, color_system=None)
-    print_matrix(records, narrow)
-    assert re.search(r"SSD 300, MobileNet +6\.82 +6\.8 +1\.24 +1\.2 +19\.3 +– +300 *\n", narrow.file.getvalue())  # type: ignore[attr-defined]
+    print_matrix(suite.detectors, console)
+    printed = console.file.getvalue().replace("\u00a0", " ")  # type: ignore[attr-defined]
+    assert re.search(r"SSD 300, MobileNet +6.82 +6.8 +1.24 +1.2 +19.3 +– +21.2 +9.00 +7.08 +bf16", printed)
+    assert re.search(r"Faster R-CNN 600, VGG +138.51 +138.5 +149.54 +149.6 +25.7 +– +170 +9.00 +170 +eager", printed)
+    assert "SSD 300, MobileNet, with 19.3 % for 1.2G" in printed
+    assert "of Faster R-CNN 300, Inception v2’s multiply-adds, 97 % are its head’s" in printed
 
 
-def test_the_picture(runs: Path, tmp_path: Path) -> None:
-    path = write_picture(read_suites(runs), tmp_path / "new" / "matrix.png")
-    with Image.open(path) as picture:
-        assert picture.width == 2 * 1096
-        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
-    assert any(blue > red + 90 for red, _, blue in colours) and any(green > red + 60 for red, green, _ in colours)
-    with pytest.raises(RequestError, match="networks or detectors, found none"):
-        write_picture([], tmp_path / "matrix.png")
-
-
-@pytest.mark.parametrize("wide", [True, False])
-def test_every_mark_has_its_label_and_labels_do_not_meet(records: tuple[Record, ...], wide: bool) -> None:
-    marks = [
-        Mark(
-            title=one.title,
-            short=one.title.partition(",")[0],
-            group=one.known.family + one.known.backbone,
-            cost=one.known.macs / 1e9,
-            ap=one.ap,
-            params=one.known.params,
-            ink="var(--network)",
-            is_hollow=False,
-        )
-        for one in compare_detectors(records)
-    ]
-    chart = precision_chart(marks, "multiply-adds", "G", wide=wide)
+def drawn_labels(chart: str) -> dict[str, Box]:
+    """Boxes of the labels, as a chart's SVG has them."""
     found = re.findall(r'<text[^>]*text-anchor="(\w+)" transform="translate\(([\d.]+),([\d.]+)\)[^>]*>([^<]+)<', chart)
-    boxes = []
-    for anchor, x, y, text in found:
-        if text.startswith(("SSD", "Faster")):
-            width = CHARACTER * len(text)
-            left = float(x) - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
-            boxes.append(Box(left, float(y) - HEIGHT / 2, left + width, float(y) + HEIGHT / 2))
-    assert len(boxes) == 9
-    assert not any(one.meets(other) for one, other in itertools.combinations(boxes, 2))
+    boxes = {}
+    for place, (anchor, x, y, text) in enumerate(found):
+        width = CHARACTER * len(text)
+        left = float(x) - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        boxes[f"{text} {place}"] = Box(left, float(y) - HEIGHT / 2, left + width, float(y) + HEIGHT / 2)
+    return boxes
 
 
-def test_the_documents_tables_are_the_records(counted: list[dict[str, Any]], tmp_path: Path) -> None:
-    """The kept ones where there are any; they name the suite's runs, and count what is counted now."""
-    kept = DOCS / NAME
-    made = read_suites(write_runs(tmp_path, counted))[0].matrix
-    shown = read_suites(DOCS, [NAME])[0].matrix if kept.is_dir() else made
-    assert [(one.name, one.cost) for one in shown] == [(one.name, one.cost) for one in made]
-    for table in markdown(compare_detectors(shown)):
-        assert f"\n{table}\n" in PAGE
-    head = next(part for part in made[4].matrix.parts if part.times == 300)  # type: ignore[union-attr]
-    assert f"nearly all of it, {head.macs / 1e9:.2f}G, is the head on {head.times} regions" in " ".join(PAGE.split())
+def test_every_detector_has_a_label_and_none_meets_another(runs: Path) -> None:
+    (suite,) = read_suites(runs)
+    for chart in matrix_section(suite.detectors).charts:
+        for drawn in (chart.figure.wide, chart.figure.narrow):
+            labels = [box for text, box in drawn_labels(drawn).items() if "SSD" in text or "R-CNN" in text]
+            assert len(labels) == 9, chart.cost
+            assert not any(one.meets(other) for one, other in itertools.combinations(labels, 2)), chart.cost
 
 
-def test_a_document_with_times_has_them_in_its_table(records: tuple[Record, ...]) -> None:
-    table, _ = markdown(compare_detectors(records))
-    assert "| SSD 300, MobileNet | 6.82 | 6.8 | 1.24 | 1.2 | 19.3 | – | 300 | 10.5 | 75.0 | openvino-bf16 |" in table
-    assert table.splitlines()[0].endswith("| eager, ms | of which boxes | fastest, ms | engine |")
+def test_the_picture_of_what_was_only_counted_has_one_chart(tmp_path: Path, runs: Path) -> None:
+    alone = counted(tmp_path / "counted", with_times=False)
+    (whole,) = read_suites(runs)
+    with Image.open(write_picture([alone], tmp_path / "one.png")) as one:
+        with Image.open(write_picture([whole], tmp_path / "two.png")) as two:
+            assert one.width == two.width == 2 * 1096
+            assert one.height < 0.6 * two.height
+        colours = {colour for _, colour in one.convert("RGB").getcolors(1 << 24) or []}
+    assert (0xFD, 0xFD, 0xFB) in colours  # --paper
 
 
-OWN = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0))  # inner and outer maps, stride, padding
-OTHERS = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 2, 1), (64, 128, 2, 1))
-FORMS: dict[str, dict[str, Any]] = {  # the heads give a score more than there are classes
-    "80 classes: SSD's own": {"classes": 80},
-    "80 classes, three extra layers for four": {"classes": 80, "extras": OWN[:3]},
-    "80 classes without background, three extra layers for four": {"classes": 79, "extras": OWN[:3]},
-    "90 classes": {"classes": 90},
-    "90 classes, two extra layers for four": {"classes": 90, "extras": OWN[:2]},
-    "90 classes, extra layers as the other SSDs have": {"classes": 90, "extras": OTHERS},
-    "90 classes, numbers of boxes as the other SSDs have": {"classes": 90, "boxes": (3, 6, 6, 6, 6, 6)},
-    "90 classes, both as the other SSDs have": {"classes": 90, "extras": OTHERS, "boxes": (3, 6, 6, 6, 6, 6)},
-    "90 classes, heads of 1 x 1 as the other SSDs have": {"classes": 90, "kernel_size": 1},
-    "90 classes without background, six boxes at each place, extra layers as the other SSDs have, fc7 of 512 maps": {
-        **{"classes": 89, "extras": OTHERS, "boxes": (6, 6, 6, 6, 6, 6), "fc7": 512}
-    },
-}
+def test_a_broken_record_is_one_line_naming_the_file(tmp_path: Path) -> None:
+    counted(tmp_path, with_times=False)
+    path = tmp_path / "detection-matrix" / "ssd300_vgg16" / "record.json"
+    content = json.loads(path.read_text())
+    del content["detector"]["parts"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConvbenchError, match=r"ssd300_vgg16/record\.json: detector\.parts"):
+        read_suites(tmp_path)
 
 
-def build_form(
-    classes: int,
-    extras: Sequence[tuple[int, int, int, int]] = OWN,
-    boxes: tuple[int, ...] = (4, 6, 6, 6, 4, 4),
-    kernel_size: int = 3,
-    fc7: int = 1024,
-) -> SSD:
-    """SSD on VGG-16 with other extra layers, boxes, heads or widths."""
-    trunk, maps, layers = ssd300_vgg16().trunk, [512, fc7], nn.ModuleList()
-    trunk.fc7 = nn.Conv2d(1024, fc7, 1)
-    for inner, outer, stride, padding in extras:
-        layers.append(nn.Sequential(nn.Conv2d(maps[-1], inner, 1), nn.Conv2d(inner, outer, 3, stride, padding)))
-        maps.append(outer)
-    return SSD(
-        *(trunk, nn.ModuleList([L2Norm(512), nn.Identity()]), layers),
-        maps=maps,
-        sides=[1] * len(maps),  # of the default boxes, which are not counted
-        shapes=[[(1.0, 1.0)] * number for number in boxes[: len(maps)]],
-        num_classes=classes,
-        finding=Finding(),
-        kernel_size=kernel_size,
-    )
+def test_untrained_weights_fill_the_limit_and_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What page and document say of the part of the latency that follows the network."""
+    looked, real = list[int](), finding.batched_nms
+
+    def watched(boxes: Any, *others: Any) -> Any:
+        looked.append(len(boxes))
+        return real(boxes, *others)
+
+    monkeypatch.setattr(finding, "batched_nms", watched)
+    monkeypatch.setattr(measured_detector, "time_call", lambda call: SimpleNamespace(p50=1.0))
+    torch.manual_seed(0)
+    net = build_detector("ssd300_mobilenet_v1").eval()
+    with torch.inference_mode():
+        finds = count_finds(net, net(photographs(1, (3, net.side, net.side), None)))
+    assert looked == [400]
+    assert finds == Finds(proposals=None, candidates=4000, found=100, ms=1.0)
 
 
-def test_the_forms_that_were_tried_are_counted() -> None:
-    (table,) = re.findall(r"^\| form of .*\n\| ---.*\n((?:\|.*\n)+)", PAGE, re.M)
-    shown = {
-        form: (params, macs)
-        for form, params, macs in ([cell.strip() for cell in row.strip("|").split(" |")] for row in table.splitlines())
-    }
-    assert set(shown) == set(FORMS)
-    for form, settings in FORMS.items():
-        with torch.device("meta"):
-            net = build_form(**settings)
-        cost = trace(net, (3, 300, 300))
-        assert shown[form] == (f"{cost.params / 1e6:.2f}", f"{cost.macs / 1e9:.2f}"), form
-    both = [
-        form
-        for form, (params, macs) in shown.items()
-        if (f"{float(params):.1f}", f"{float(macs):.1f}") == ("33.1", "34.9")
-    ]
-    assert both == list(FORMS)[-1:]  # as the text says of the last
+@pytest.mark.parametrize(
+    ("name", "arguments", "engines"),
+    [
+        ("ssd300_mobilenet_v1", {}, ("eager", "channels-last")),
+        ("faster_rcnn_mobilenet_v1", {"side": 300}, ("eager",)),
+    ],
+)
+def test_what_is_timed_goes_from_an_image_to_boxes(
+    name: str, arguments: dict[str, Any], engines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list[Any]()
+
+    def timed(calls: dict[str, Any], **how: Any) -> SideBySide:
+        found.extend((engine, call()) for engine, call in calls.items())
+        one = Timing(1.0, 1.0, 1.0, None, 1, 1, True, 0.0)
+        return SideBySide(dict.fromkeys(calls, one), dict.fromkeys(calls, Ratio(1.0, None)))
+
+    monkeypatch.setattr(measure, "time_side_by_side", timed)
+    monkeypatch.setattr(measure, "measure_limits", lambda: LIMITS)
+    monkeypatch.setattr(measured_detector, "time_call", lambda call: SimpleNamespace(p50=1.0))
+    monkeypatch.setattr(measured_detector, "CHECKED", 2)
+    cost = detector_cost(open_on_meta(name, **arguments))
+    given, finds = measure_detector(name, arguments, cost, engines=("eager", "channels-last"), batch_sizes=(1,))
+    assert [engine for engine, _ in found] == list(engines)
+    for _, (boxes,) in found:
+        assert isinstance(boxes, Detections) and len(boxes.scores) == finds["found"] == 100
+    status = {one["engine"]: (one["status"], one["reason"]) for one in given["results"]}
+    assert status["eager"] == ("ok", "")
+    assert status["channels-last"] == (("ok", "") if len(engines) == 2 else ("missing", measured_detector.TWO_STAGES))
 
 
-@pytest.mark.parametrize("most", [10_000.5, 20_000.0])
-def test_the_last_tick_is_not_cut_off(most: float) -> None:
-    """10000 ms, wherever on the axis it stands."""
-    marks = [Mark("a", "a", "", cost, 20.0 + cost / 1e4, 5e6, "var(--network)", False) for cost in (50.0, most / 2.2)]
-    chart = precision_chart(marks, "latency", "ms", wide=False)
-    (x,) = re.findall(r'text-anchor="middle" transform="translate\(([\d.]+),[\d.]+\)[^>]*>10000 ms<', chart)
-    (width,) = re.findall(r'<svg role="img"[^>]* width="(\d+)"', chart)
-    assert float(x) + 38 + CHARACTER * len("10000 ms") / 2 <= float(width)
+def test_answers_come_back_as_they_were_packed() -> None:
+    answers = torch.rand(2, 5, 4), torch.rand(2, 5, 3), torch.rand(2, 5, 3, 4)
+    packed = torch.cat([one.flatten(2) for one in answers], -1)
+    for one, other in zip(unpack(packed, answers), answers, strict=True):
+        assert torch.equal(one, other)
+    assert unpack(packed, packed) is packed

@@ -61,7 +61,7 @@ def measure(
 
 
 def measure_networks(
-    nets: Sequence[nn.Module | str],
+    nets: Sequence[nn.Module | str | Subject],
     input_shape: tuple[int, int, int] | None = None,
     *,
     image_size: int | None = None,
@@ -74,7 +74,7 @@ def measure_networks(
     """Measure networks by several engines, side by side with eager fp32; progress goes to stderr.
 
     Args:
-        nets: modules, networks' names, `package.module:callable`s
+        nets: modules, networks' names, `package.module:callable`s, or subjects with their own photographs
         input_shape: (channels, height, width) of all; by default as published, but a module needs it
         image_size: rows and columns, where input_shape is not given
         engines: their names, "auto" among them; by default all
@@ -104,7 +104,10 @@ def measure_networks(
         limits = measure_limits()
         bar.advance()
         for net in nets:
-            subject = open_subject(net, input_shape=input_shape, image_size=image_size, weights=weights)
+            if isinstance(net, Subject):
+                subject = net
+            else:
+                subject = open_subject(net, input_shape=input_shape, image_size=image_size, weights=weights)
             subjects.append(subject)
             for batch_size in batch_sizes:
                 results += _Bench(subject, batch_size, limits, bar, bool(engines)).run(names, seconds, layers)
@@ -202,8 +205,11 @@ class _Bench:
         batches = self.images.split(self.blank.batch_size)
         return torch.cat([session(images) for images in batches if len(images) == len(self.batch)])
 
-    def call(self, session: Session) -> Callable[[], Tensor]:
-        return lambda: session(self.batch)
+    def call(self, session: Session) -> Callable[[], object]:
+        finish = self.subject.finish
+        if finish is None:
+            return lambda: session(self.batch)
+        return lambda: finish(session(self.batch))
 
     def place(self, seconds: float, precision: str) -> Placement | None:
         works = [work_of(row, self.blank.batch_size, precision) for row in self.subject.cost.rows]

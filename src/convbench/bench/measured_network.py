@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Subject:
     """A network, what it costs, and photographs (n, c, h, w): some to compare outputs on, some to calibrate int8 with.
 
     weights: whose they are: a file's name, INITIAL of a network by name, "its own" of a module
+    finish: what is done with a batch's outputs in the time that is measured; of a classifier nothing
     """
 
     name: str
@@ -35,6 +37,7 @@ class Subject:
     checked: Tensor
     calibration: Tensor
     weights: str
+    finish: Callable[[Tensor], object] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; product_layers are those that multiply and add."""

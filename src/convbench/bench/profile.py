@@ -8,7 +8,7 @@ from typing import Any
 from convbench.bench.measure import measure_networks
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import NetworkSpec, Suite, read_errors
+from convbench.bench.suite import Compared, NetworkSpec, Suite, read_errors
 from convbench.claims import check_claims
 from convbench.claims.ledger import Reading, read_claims
 from convbench.claims.quantities import compute
@@ -57,7 +57,7 @@ def profile(
     return record
 
 
-def full_spec(suite: Suite, spec: NetworkSpec) -> dict[str, Any]:
+def full_spec(suite: Suite, spec: Compared) -> dict[str, Any]:
     """All that decides what the run measures, as its record holds it."""
     assert suite.measuring is not None
     return {**asdict(spec), "measuring": asdict(suite.measuring)}
@@ -98,8 +98,13 @@ def deck_cells(network: str) -> list[dict[str, Any]]:
 
 def describe_profile(profile: dict[str, Any]) -> str:
     """A line for people: the operations, and the fastest engine's latency for one image."""
-    gigamacs = profile["counts"]["macs"] / 1e9
-    done = [one for one in profile["measurements"]["results"] if one["status"] == "ok"]
+    return describe_speed(profile["counts"]["macs"], profile["measurements"]["results"])
+
+
+def describe_speed(macs: int, results: list[dict[str, Any]]) -> str:
+    """Multiply-adds, and the fastest of the results at the smallest batch."""
+    gigamacs = macs / 1e9
+    done = [one for one in results if one["status"] == "ok"]
     if not done:
         return f"{gigamacs:.2f}G multiply-adds; no engine gave its answers"
     first = min(one["batch_size"] for one in done)

@@ -1,156 +1,78 @@
-"""Do one run of a matrix of detectors: count one by its parts, and time it with all that it takes to boxes."""
+"""Do one run of a comparison of detectors: count its parts, measure it here, and set the deck's figures beside both."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from convbench.bench.measured_detector import measure_detector
+from convbench.bench.profile import describe_speed, full_spec
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import DetectorSpec
+from convbench.bench.suite import DetectorSpec, Suite, read_precision
 from convbench.claims import check_claims
-from convbench.claims.ledger import Reading, find_figure, read_claims
-from convbench.data.samples import sample_photographs
-from convbench.detection.detector import Answers, Detector
-from convbench.detection.faster_rcnn import FasterRCNN
-from convbench.detection.parts import count_detector
-from convbench.detection.registry import backbone_of, build_detector, family_of
-from convbench.modes import evaluation_mode
-from convbench.timing.choice import choose
-from convbench.timing.clock import time_side_by_side
-from convbench.timing.load import watch_load
-
-PAPER = "mobilenet"  # whose table 13 the deck shows
-CHECKED = 8  # photographs on which an engine's answers are compared with eager's
-COUNTED = ("macs", "params")  # quantities of the deck's table
-SECONDS = 2.0  # of timing, for each way
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Of one photograph, in ms: p50 from the prepared image to boxes, and of that the part after the network.
-
-    engine: "eager" is torch in fp32; `candidates` boxes came to the suppression of what overlaps, `found` left it
-    """
-
-    engine: str
-    p50: float
-    interval: tuple[float, float] | None
-    boxes_p50: float
-    candidates: int
-    found: int
+from convbench.claims.ledger import read_claims
+from convbench.counting import Cost
+from convbench.detection.parts import detector_cost, open_on_meta, split_cost
+from convbench.detection.registry import backbone_of, family_of
 
 
 def profile_detector(
-    suite_name: str, spec: DetectorSpec, folder: RunFolder, *, seed: int, command: str
+    suite_name: str, suite: Suite, spec: DetectorSpec, folder: RunFolder, *, seed: int, command: str
 ) -> dict[str, Any]:
-    """Count and time the detector of `spec`; the record is returned and lies in `folder`.
-
-    Its weights are as initialised, by which every class of every box is as likely: as many boxes come to the
-    suppression as its limits let through, the most that it can ever take.
-    """
-    record = counted_record(suite_name, spec, seed=seed, command=command)
+    """Count and measure the detector of `spec`; the record is returned and lies in `folder`."""
+    assert suite.measuring is not None
+    record, cost = counted_record(suite_name, suite, spec, seed=seed, command=command)
     with recording(record, folder):
-        with watch_load() as load:
-            latencies = time_detector(spec)
-        record["matrix"] |= {"latencies": [asdict(one) for one in latencies], "load": asdict(load)}
+        measured, finds = measure_detector(spec.detector, spec.arguments, cost, **asdict(suite.measuring))
+        record["versions"] |= measured["machine"]["versions"]
+        record["detector"] |= {"measurements": measured, "finds": finds}
     return record
 
 
-def counted_record(suite_name: str, spec: DetectorSpec, *, seed: int = 0, command: str = "") -> dict[str, Any]:
-    """A record of what is known of a detector before it is timed."""
+def counted_record(
+    suite_name: str, suite: Suite, spec: DetectorSpec, *, seed: int = 0, command: str = ""
+) -> tuple[dict[str, Any], Cost]:
+    """(a record of what is known before anything is measured, the detector's cost).
+
+    Its `ap` is ours, of weights that were trained here: None, as a comparison trains nothing.
+    """
     record = new_record(
         *(suite_name, spec.name, spec.title),
         subject={"kind": "detector", "name": spec.detector, "arguments": spec.arguments},
-        spec=asdict(spec),
+        spec=full_spec(suite, spec),
         seed=seed,
         command=command,
     )
-    cost, ap = count_detector(spec.detector, **spec.arguments), find_figure(_reading(spec.row, "ap"))
-    record["cost"] = {"params": cost.params, "macs": cost.macs}
-    record["matrix"] = {
+    net = open_on_meta(spec.detector, **spec.arguments)
+    cost = detector_cost(net, spec.detector)
+    record |= {"published": read_precision(spec), "cost": {"params": cost.params, "macs": cost.macs}}
+    record["detector"] = {
         "family": family_of(spec.detector),
         "backbone": backbone_of(spec.detector),
-        "parts": cost.to_dict()["parts"],
-        "side": cost.side,
-        "published": {metric: published(spec.row, metric) for metric in ("ap", "macs", "params")},
-        "source": f"Howard et al. 2017, {ap.source}; {ap.data}, {ap.protocol}",
+        "side": net.side,
+        "num_classes": net.num_classes,
+        "parts": [asdict(part) for part in split_cost(cost)],
         "deck": deck_figures(spec),
-        "latencies": [],
-        "load": None,
+        "ap": None,
+        "measurements": None,
+        "finds": None,
     }
-    return record
+    return record, cost
 
 
 def deck_figures(spec: DetectorSpec) -> list[dict[str, Any]]:
-    """What the deck says of the detector's counts: metric, number, and our verdict with its reason."""
-    metrics = {
-        claim.id: one.quantity
-        for claim in read_claims()
-        for one in claim.recompute
-        if one.network == spec.detector and one.quantity in COUNTED
-    }
+    """What the deck's table says of the detector: metric, number, what is published and counted, verdict, reason."""
+    about = {claim.id: claim for claim in read_claims() if spec.row in claim.networks}
     return [
-        {"metric": metrics[one.id], "deck": one.deck, "verdict": one.verdict, "reason": one.reason}
-        for one in check_claims(network=spec.row)
-        if one.id in metrics
+        {
+            "metric": next(one.metric for one in about[result.id].recompute if one.network == spec.row),
+            **{key: getattr(result, key) for key in ("says", "deck", "published", "counted", "verdict", "reason")},
+        }
+        for result in (check_claims(network=spec.row) if about else ())
     ]
 
 
-def published(row: str, metric: str) -> float:
-    """The paper's figure of a detector: AP in percent, multiply-adds, parameters."""
-    return find_figure(_reading(row, metric)).value
-
-
-def _reading(row: str, metric: str) -> Reading:
-    return Reading(quantity="figure", paper=PAPER, network=row, metric=metric)
-
-
-def time_detector(spec: DetectorSpec) -> list[Latency]:
-    """In eager fp32, and by the fastest engine that answers as that does, where the network is one pass."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = build_detector(spec.detector, **spec.arguments).eval()
-    photographs = sample_photographs(CHECKED, 3, net.side).float() / 127.5 - 1
-    image, sizes = photographs[:1], [(net.side, net.side)]
-    ways: dict[str, Any] = {"eager": net}
-    if not isinstance(net, FasterRCNN):  # whose regions depend on the image: no graph has a fixed shape
-        choice = choose(net, image, checked=photographs)
-        ways[choice.engine] = choice
-    with evaluation_mode(net), torch.inference_mode():
-        answers = {name: way(image) for name, way in ways.items()}
-        calls: dict[str, Any] = {}
-        for name, way in ways.items():
-            calls[name] = lambda way=way: net.find(way(image), sizes)
-            calls[f"{name}, boxes"] = lambda own=answers[name]: net.find(own, sizes)
-        timings = time_side_by_side(calls, seconds=SECONDS).timings
-        return [
-            Latency(
-                engine=name,
-                p50=timings[name].p50,
-                interval=timings[name].interval,
-                boxes_p50=timings[f"{name}, boxes"].p50,
-                candidates=candidates_of(net, answers[name]),
-                found=len(net.find(answers[name], sizes)[0].scores),
-            )
-            for name in ways
-        ]
-
-
-def candidates_of(net: Detector, answers: Answers) -> int:
-    """Boxes with a class that come to the suppression, of one image."""
-    scores: Tensor = answers[1] if isinstance(answers, tuple) else answers[..., 4:]
-    return net.finding.count(scores[0])
-
-
-def describe_matrix(record: dict[str, Any]) -> str:
-    """A line for people."""
-    cost, matrix = record["cost"], record["matrix"]
-    fastest = min(matrix["latencies"], key=lambda one: one["p50"])
-    return (
-        f"{cost['macs'] / 1e9:.2f}G multiply-adds, {cost['params'] / 1e6:.2f}M parameters, "
-        f"{fastest['p50']:.1f} ms ({fastest['engine']})"
-    )
+def describe_detector(profile: dict[str, Any]) -> str:
+    """A line for people: the operations, and the fastest engine's latency for one image."""
+    return describe_speed(sum(part["macs"] for part in profile["parts"]), profile["measurements"]["results"])

@@ -23,7 +23,18 @@ def new_record(
     suite_name: str, name: str, title: str, *, subject: dict[str, Any], spec: dict[str, Any], seed: int, command: str
 ) -> dict[str, Any]:
     """A record with all its keys; what is None so far is for the work to fill, or not of this kind of run."""
-    empty = ("recipe", "preprocessing", "data", "result", "cost", "profile", "published", "seconds", "finished")
+    empty = (
+        "recipe",
+        "preprocessing",
+        "data",
+        "result",
+        "cost",
+        "profile",
+        "detector",
+        "published",
+        "seconds",
+        "finished",
+    )
     return {
         "schema": SCHEMA,
         "suite": suite_name,

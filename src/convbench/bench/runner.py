@@ -19,9 +19,9 @@ import torch
 
 from convbench.bench.execute import execute, open_both, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
-from convbench.bench.profile_detector import describe_matrix, profile_detector
+from convbench.bench.profile_detector import describe_detector, profile_detector
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import AnySpec, DetectorSpec, NetworkSpec, RunSpec, Suite, open_suite
+from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_suite
 from convbench.bench.trial import make_trial, write_trial
 from convbench.claims.trials import describe_decision
 from convbench.errors import ConvbenchError, RequestError, unknown
@@ -64,7 +64,7 @@ def run_suite(
     """
     suite_name, suite = open_suite(name_or_path)
     seeds = {run.name: seed + number for run, number in suite.seeded()}
-    every: list[AnySpec] = [*(run for run, _ in suite.seeded()), *suite.networks, *suite.detectors]
+    every: list[RunSpec | Compared] = [*(run for run, _ in suite.seeded()), *suite.compared]
     known = [run.name for run in every]
     for name in only:
         if name not in known:
@@ -72,7 +72,7 @@ def run_suite(
     if jobs < 1:
         raise RequestError(f"jobs must be 1 or more, found {jobs}")
     root, outcomes = out / suite_name, dict[str, Outcome]()
-    learning, measuring = list[RunSpec](), list[NetworkSpec | DetectorSpec]()
+    learning, measuring = list[RunSpec](), list[Compared]()
     wanted = [run for run in every if not only or run.name in only]
     for run in wanted:
         record = RunFolder(root / run.name).read_record()
@@ -89,10 +89,10 @@ def run_suite(
     if outcomes:
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
-    def arguments(run: AnySpec) -> tuple[Any, ...]:
+    def arguments(run: RunSpec | Compared) -> tuple[Any, ...]:
         return suite_name, suite, run, root / run.name, seeds.get(run.name, seed), data_dir, command
 
-    one_by_one: list[AnySpec] = [*measuring]
+    one_by_one: list[RunSpec | Compared] = [*measuring]
     if jobs == 1:
         one_by_one = [*learning, *measuring]
     elif learning:
@@ -112,12 +112,10 @@ def run_suite(
     return [outcomes[run.name] for run in wanted]
 
 
-def is_same(record: dict[str, Any], suite: Suite, run: AnySpec, seed: int) -> bool:
+def is_same(record: dict[str, Any], suite: Suite, run: RunSpec | Compared, seed: int) -> bool:
     """Whether a record is of this very run: the same settings, recipe and seed."""
-    if isinstance(run, NetworkSpec):
+    if not isinstance(run, RunSpec):
         return bool((record["spec"], record["seed"]) == (plain(full_spec(suite, run)), seed))
-    if isinstance(run, DetectorSpec):
-        return bool((record["spec"], record["seed"]) == (plain(asdict(run)), seed))
     same = (record["spec"], record["seed"]) == (plain(asdict(run)), seed)
     return same and recorded_recipe(record) == resolve_recipe(suite, run)
 
@@ -136,7 +134,7 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
 def do(
     suite_name: str,
     suite: Suite,
-    run: AnySpec,
+    run: RunSpec | Compared,
     path: Path,
     seed: int,
     data_dir: Path | None,
@@ -148,7 +146,7 @@ def do(
         if isinstance(run, NetworkSpec):
             return profile(suite_name, suite, run, folder, seed=seed, command=command)
         if isinstance(run, DetectorSpec):
-            return profile_detector(suite_name, run, folder, seed=seed, command=command)
+            return profile_detector(suite_name, suite, run, folder, seed=seed, command=command)
         return execute(
             *(suite_name, suite, run, folder),
             recipe=resolve_recipe(suite, run),
@@ -158,7 +156,7 @@ def do(
         )
 
 
-def outcome_of(run: AnySpec, work: Callable[[], dict[str, Any]]) -> Outcome:
+def outcome_of(run: RunSpec | Compared, work: Callable[[], dict[str, Any]]) -> Outcome:
     """The outcome of `work`; convbench's own errors become a line, all others are defects and go on up."""
     try:
         return Outcome(run.name, "done", work())
@@ -166,14 +164,14 @@ def outcome_of(run: AnySpec, work: Callable[[], dict[str, Any]]) -> Outcome:
         return Outcome(run.name, "failed", error=str(error))
 
 
-def describe_outcome(run: AnySpec, outcome: Outcome) -> str:
+def describe_outcome(run: RunSpec | Compared, outcome: Outcome) -> str:
     """A line for people."""
     if outcome.record is None:
         return f"    {run.title}: failed: {outcome.error}"
     if isinstance(run, NetworkSpec):
         return f"    {run.title}: {describe_profile(outcome.record['profile'])}"
     if isinstance(run, DetectorSpec):
-        return f"    {run.title}: {describe_matrix(outcome.record)}"
+        return f"    {run.title}: {describe_detector(outcome.record['detector'])}"
     result, seconds = outcome.record["result"], outcome.record["seconds"]
     low, high = result["interval"]
     return (

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from convbench.claims.ledger import read_figures, read_paper
+from convbench.claims.ledger import Figure, read_figures, read_paper
 from convbench.claims.trials import Statement
-from convbench.detection.registry import names as detectors
+from convbench.detection import registry as detectors
 from convbench.errors import RequestError, unknown
 from convbench.models import names
 from convbench.schema import parse, read_toml
@@ -97,34 +97,33 @@ class NetworkSpec:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DetectorSpec:
-    """One detector of a matrix, which is counted and timed as it is built, without training.
+    """One detector of a comparison, which is costed and measured as it is built, without training.
 
-    detector: its name; side: of the images, where it is built for several
+    name: the run's folder
     title: as the report shows it
-    row: of table 13 of the MobileNet paper, whose figures stand beside
+    detector, arguments: its name, and what it is built with, such as {"side": 300}
+    paper, row: the published figures that stand beside ours: those of published/<paper>.toml of this name
     """
 
-    detector: str
+    name: str
     title: str
+    detector: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    paper: str
     row: str
-    side: int | None = None
 
     def __post_init__(self) -> None:
-        if self.detector not in detectors():
-            raise unknown("detector", self.detector, detectors())
+        if self.detector not in detectors.names():
+            raise unknown("detector", self.detector, detectors.names())
+        read_precision(self)
 
-    @property
-    def name(self) -> str:
-        return self.detector if self.side is None else f"{self.detector}_{self.side}"
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return {} if self.side is None else {"side": self.side}
+Compared = NetworkSpec | DetectorSpec  # what is costed and measured, and learns nothing
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Measuring:
-    """How the networks of a comparison are measured: with which engines, on how many images at a time."""
+    """How what a suite compares is measured: with which engines, on how many images at a time."""
 
     engines: tuple[str, ...]
     batch_sizes: tuple[int, ...]
@@ -136,16 +135,13 @@ class Measuring:
             raise RequestError(f"batch sizes are 1 or more, found {self.batch_sizes}")
 
 
-AnySpec = RunSpec | NetworkSpec | DetectorSpec
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Suite:
     """The runs, in the order in which they are done: those that learn, then the networks and detectors to compare.
 
     data: the data set of all runs that learn, its split "train" to learn from, "test" to evaluate on
     ledger: the file of published figures that the runs' claims are keys of
-    measuring: of all networks
+    measuring: of all networks and detectors
     seeds: how often each run that learns is done, from as many seeds
     statements: what the runs are to decide
     cut: what this tier leaves out of the papers' training, in words
@@ -168,8 +164,8 @@ class Suite:
             raise RequestError("a suite has runs, networks or detectors, found none")
         if self.runs and not self.data:
             raise RequestError("the runs of a suite learn from its data, found no key data")
-        if self.networks and self.measuring is None:
-            raise RequestError("the networks of a suite are measured by its table [measuring], found none")
+        if self.compared and self.measuring is None:
+            raise RequestError("what a suite compares is measured by its table [measuring], found none")
         names = [run.name for run in self.all_runs]
         for name in names:
             if names.count(name) > 1:
@@ -197,8 +193,12 @@ class Suite:
         ]
 
     @property
-    def all_runs(self) -> tuple[AnySpec, ...]:
-        return *self.runs, *self.networks, *self.detectors
+    def compared(self) -> tuple[Compared, ...]:
+        return *self.networks, *self.detectors
+
+    @property
+    def all_runs(self) -> tuple[RunSpec | Compared, ...]:
+        return *self.runs, *self.compared
 
 
 def seeded_name(run: str, seed: int) -> str:
@@ -232,24 +232,56 @@ def read_errors(spec: NetworkSpec) -> dict[str, Any]:
 
     Raises RequestError where the paper has no top-1 error of the network by the protocol.
     """
-    papers = read_figures()
-    if spec.paper not in papers:
-        raise unknown("paper", spec.paper, papers)
-    of_network = [
-        one for one in papers[spec.paper] if one.network == spec.network and one.data.startswith("ILSVRC-2012 val")
-    ]
+    published = _figures_of(spec.paper)
+    of_network = [one for one in published if one.network == spec.network and one.data.startswith("ILSVRC-2012 val")]
     figures = {one.metric: one for one in of_network if one.protocol == spec.protocol}
     if "top1_error" not in figures:
         protocols = (one.protocol for one in of_network if one.metric == "top1_error")
         raise unknown(f"protocol of {spec.network}'s top-1 error in {spec.paper}", spec.protocol, protocols)
-    top1, top5, paper = figures["top1_error"], figures.get("top5_error"), read_paper(spec.paper)
-    in_paper = top1.source.startswith(("table", "figure", "section"))  # else another's replica or release
+    top1, top5 = figures["top1_error"], figures.get("top5_error")
     return {
         "error": top1.value,
         "top5_error": top5.value if top5 else None,
         "protocol": f"{top1.data}, {top1.protocol}",
-        "source": f"{paper.authors}, {paper.venue}, {top1.source}" if in_paper else top1.source,
+        "source": _source(spec.paper, top1),
         "rejection": None,
         "note": None,
         "mark": spec.mark or None,
     }
+
+
+def read_precision(spec: DetectorSpec) -> dict[str, Any]:
+    """The published average precision of a detector, and whence: ap (percent, mean over overlaps), protocol, source.
+
+    Raises RequestError where the paper has no row of that name, or not one average precision in it.
+    """
+    published = _figures_of(spec.paper)
+    found = [one for one in published if one.network == spec.row and one.metric == "ap"]
+    if not found:
+        raise unknown(f"row with an ap in {spec.paper}", spec.row, {one.network for one in published})
+    if len(found) > 1:
+        raise RequestError(f"{spec.paper}: expected one ap of {spec.row}, found {len(found)}")
+    (ap,) = found
+    return {
+        "error": None,
+        "ap": ap.value,
+        "protocol": f"{ap.data}, {ap.protocol}",
+        "source": _source(spec.paper, ap),
+        "rejection": None,
+        "note": None,
+    }
+
+
+def _figures_of(paper: str) -> tuple[Figure, ...]:
+    papers = read_figures()
+    if paper not in papers:
+        raise unknown("paper", paper, papers)
+    return papers[paper]
+
+
+def _source(name: str, figure: Figure) -> str:
+    """The paper and the place in it; another's replica or release as it is."""
+    if not figure.source.startswith(("table", "figure", "section")):
+        return figure.source
+    paper = read_paper(name)
+    return f"{paper.authors}, {paper.venue}, {figure.source}"

@@ -8,20 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from convbench.claims.ledger import Reading, find_figure, read_paper
 from convbench.counting import Cost, Row, trace
-from convbench.detection.registry import names as detectors
+from convbench.detection import registry as detectors
 from convbench.errors import unknown
 from convbench.models import build, published_input
 from convbench.models.lenet import LENET5_TABLE
-
-if TYPE_CHECKING:
-    from convbench.detection.parts import DetectorCost
 
 PARTS = {"conv": nn.Conv2d, "fc": nn.Linear, "": nn.Module}
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
@@ -53,7 +50,9 @@ def is_published(reading: Reading) -> bool:
 def counted(
     name: str, image_size: int | None, num_classes: int | None, training: bool = False
 ) -> tuple[Cost, Mapping[str, nn.Module]]:
-    """(cost, modules by name) of a network built on `meta`."""
+    """(cost, modules by name) of a network or a detector built on `meta`."""
+    if name in detectors.names():
+        return _counted_detector(name, image_size, num_classes)
     channels, side, _ = published_input(name)
     side = image_size or side
     with torch.device("meta"):
@@ -63,18 +62,16 @@ def counted(
     return cost, dict(net.named_modules())
 
 
-def _of_detector(reading: Reading, quantity: str) -> int:
-    """A detector's count, with all that its parts do for an image; 0 for other networks."""
-    if reading.network not in detectors():
-        return 0
-    return int(getattr(_detector(reading.network, reading.image_size), quantity))
+def _counted_detector(
+    name: str, image_size: int | None, num_classes: int | None
+) -> tuple[Cost, Mapping[str, nn.Module]]:
+    """Of a detector without a choice of sides, `image_size` is None."""
+    from convbench.detection.parts import detector_cost, open_on_meta  # torchvision takes a second to import
 
-
-@cache
-def _detector(name: str, side: int | None) -> DetectorCost:
-    from convbench.detection.parts import count_detector
-
-    return count_detector(name, **({} if side is None else {"side": side}))
+    net = open_on_meta(name, num_classes=num_classes, **({} if image_size is None else {"side": image_size}))
+    cost = detector_cost(net, name)
+    assert not cost.unknown, f"{name}: no rule counts {cost.unknown}"
+    return cost, {**dict(net.named_modules()), "(net)": net}
 
 
 def _counted(reading: Reading) -> tuple[Cost, Mapping[str, nn.Module]]:
@@ -195,9 +192,9 @@ def _times(numbers: tuple[int, ...]) -> str:
 
 
 QUANTITIES: dict[str, Callable[[Reading], float | str]] = {
-    "params": lambda reading: _of_detector(reading, "params") or sum(row.params for row, _ in _rows(reading)),
+    "params": lambda reading: sum(row.params for row, _ in _rows(reading)),
     "weights": _weights,
-    "macs": lambda reading: _of_detector(reading, "macs") or sum(row.macs for row, _ in _rows(reading)),
+    "macs": lambda reading: sum(row.macs for row, _ in _rows(reading)),
     "connections": lambda reading: sum(row.connections for row, _ in _rows(reading)),
     "activations": _activations,
     "all_activations": lambda reading: _counted(reading)[0].activations,

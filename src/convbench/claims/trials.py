@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -147,7 +148,9 @@ def compare(first: Sequence[float], second: Sequence[float]) -> tuple[float, flo
         return difference, -math.inf, math.inf
     if len({*first}) == len({*second}) == 1:  # no variance at all: Welch's formula divides by it
         return difference, difference, difference
-    interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of seeds that all agree, as they may on whole passes
+        interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
     return difference, float(interval.low), float(interval.high)
 
 

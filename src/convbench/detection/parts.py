@@ -1,26 +1,39 @@
-"""What a detector costs, part by part."""
+"""What a detector costs, and which of its parts costs it.
+
+A detector of one stage is counted in one pass. Of Faster R-CNN each network is counted by itself, the last one with all
+proposals at once: how many regions a trunk's map gives to look at is the detector's to say, not the image's. What lies
+between the networks (aligning regions, choosing boxes) multiplies no weights and is no part.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from convbench.counting import trace
+from convbench.counting import Cost, Row, trace
 from convbench.detection.detector import Detector
 from convbench.detection.faster_rcnn import FasterRCNN
 from convbench.detection.proposals import TESTING
 from convbench.detection.registry import build_detector
+from convbench.errors import RequestError
 
-BACKBONE, EXTRA, HEADS = "backbone", "extra layers", "heads"
-PROPOSALS, REGIONS = "proposal network", "head of a region"
+BACKBONE, EXTRA, HEADS, RPN, REGIONS = "backbone", "extra layers", "heads", "RPN", "per-proposal head"
+PARTS = {  # a detector's children -> the parts that they are
+    "trunk": BACKBONE,
+    "norms": EXTRA,
+    "extras": EXTRA,
+    "box_heads": HEADS,
+    "class_heads": HEADS,
+    "proposals": RPN,
+    "head": REGIONS,
+}
 
 
 @dataclass(frozen=True)
 class Part:
-    """params; macs: of one image, multiply-adds; times: how often the part runs for it, which `macs` holds already"""
+    """One part of a detector. times: how often it runs for an image; macs: of all these times together"""
 
     name: str
     params: int
@@ -28,74 +41,47 @@ class Part:
     times: int = 1
 
 
-@dataclass(frozen=True)
-class DetectorCost:
-    """Counted for one image by `counting.trace`; decoding and suppression of boxes multiply next to nothing."""
-
-    name: str
-    side: int
-    parts: tuple[Part, ...]
-
-    @property
-    def params(self) -> int:
-        return sum(part.params for part in self.parts)
-
-    @property
-    def macs(self) -> int:
-        return sum(part.macs for part in self.parts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        parts = [{"name": one.name, "params": one.params, "macs": one.macs, "times": one.times} for one in self.parts]
-        return {"name": self.name, "side": self.side, "params": self.params, "macs": self.macs, "parts": parts}
-
-
-class _Trunk(nn.Module):
-    """A detector's trunk, whose only map is its output."""
-
-    def __init__(self, net: FasterRCNN) -> None:
-        super().__init__()
-        self.trunk = net.trunk
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps: list[Tensor] = self.trunk(images)
-        return maps[-1]
-
-
-def count_detector(name: str, **arguments: Any) -> DetectorCost:
-    """The detector of that name, by its parts; of Faster R-CNN, the head on as many regions as it proposes at most.
-
-    arguments: as `build_detector` takes them
-
-    >>> count_detector("ssd300_mobilenet_v1").params
-    6819839
-    """
+def open_on_meta(name: str, **arguments: Any) -> Detector:
+    """A detector on `meta` tensors, without memory or initial weights; RequestError as of `build_detector`."""
     with torch.device("meta"):
-        net = build_detector(name, **arguments)
-    parts = _of_regions(net) if isinstance(net, FasterRCNN) else _of_heads(net, name)
-    return DetectorCost(name, net.side, parts)
+        return build_detector(name, **arguments)
 
 
-def _of_heads(net: Detector, name: str) -> tuple[Part, ...]:
-    """SSD's, in one trace: rows are told apart by the names of their modules."""
-    cost = trace(net, (3, net.side, net.side), name)
-    assert not cost.unknown, f"no rule counts {cost.unknown}"
-    totals = {part: [0, 0] for part in (BACKBONE, EXTRA, HEADS)}
+def detector_cost(net: Detector, name: str = "", proposals: int = TESTING.after) -> Cost:
+    """Every layer of a detector for one image of its side; layers after the trunk's are named by their part.
+
+    proposals: regions of an image that a detector of two stages looks at
+
+    >>> detector_cost(open_on_meta("ssd300_mobilenet_v1")).macs
+    1237129408
+    """
+    name, shape = name or type(net).__name__, (3, net.side, net.side)
+    if not isinstance(net, FasterRCNN):
+        return trace(net, shape, name)
+    if proposals < 1:
+        raise RequestError(f"{name} looks at 1 proposal or more, found {proposals}")
+    trunk = trace(net.trunk, shape, name)
+    first = trace(net.proposals, trunk.rows[-1].output_shape, name)
+    regions = torch.empty(proposals, net.channels, net.region, net.region, device="meta")
+    second = trace(net.head, tuple(regions.shape[1:]), name, inputs=(regions,))
+    counted = {"trunk": trunk, "proposals": first, "head": second}
+    rows = tuple(_of_part(child, row) for child, one in counted.items() for row in one.rows)
+    cost = Cost(name, shape, rows, tuple(gap for one in counted.values() for gap in one.unknown))
+    assert cost.params == sum(p.numel() for p in net.parameters())
+    return cost
+
+
+def split_cost(cost: Cost, proposals: int = TESTING.after) -> tuple[Part, ...]:
+    """The parts of a `detector_cost`, which add up to it, in the order in which they run."""
+    parts = dict[str, Part]()
     for row in cost.rows:
-        part = {"trunk": BACKBONE, "extras": EXTRA}.get(row.name.partition(".")[0], HEADS)
-        totals[part][0] += row.params
-        totals[part][1] += row.macs
-    return tuple(Part(part, params, macs) for part, (params, macs) in totals.items())
+        name = PARTS.get(row.name.partition(".")[0], HEADS)  # SSD itself only puts its heads' answers together
+        part = parts.get(name, Part(name, 0, 0, proposals if name == REGIONS else 1))
+        parts[name] = replace(part, params=part.params + row.params, macs=part.macs + row.macs)
+    return tuple(parts.values())
 
 
-def _of_regions(net: FasterRCNN) -> tuple[Part, ...]:
-    trunk = trace(_Trunk(net), (3, net.side, net.side))
-    proposals = trace(net.proposals, trunk.rows[-1].output_shape)
-    head = trace(net.head, (net.channels, net.region, net.region))
-    assert not (trunk.unknown or proposals.unknown or head.unknown)
-    times = TESTING.after
-    return (
-        Part(BACKBONE, trunk.params, trunk.macs),
-        Part(PROPOSALS, proposals.params, proposals.macs),
-        Part(REGIONS, head.params, times * head.macs, times),
-    )
+def _of_part(child: str, row: Row) -> Row:
+    """A row of one of the networks, named as in the detector; only the trunk's sees what it seems to of the image."""
+    name = child if row.name == "(net)" else f"{child}.{row.name}"
+    return replace(row, name=name, receptive_field=row.receptive_field if child == "trunk" else None)

@@ -158,9 +158,9 @@ def _entry(record: Record) -> Entry:
         profile=profile,
         published=published,
         error=published.error,
-        fastest=profile.fastest(1),
-        eager=profile.eager(1),
-        batched=profile.fastest(largest) if largest > 1 else None,
+        fastest=profile.measurements.fastest(1),
+        eager=profile.measurements.eager(1),
+        batched=profile.measurements.fastest(largest) if largest > 1 else None,
     )
 
 

@@ -11,26 +11,27 @@ from rich.table import Table
 from rich.text import Text
 
 from convbench.report.comparison import BUSY, rank
-from convbench.report.detectors import Latency, Matrix
-from convbench.report.efficiency import UNKNOWN, three_digits
+from convbench.report.detectors import DeckFigure, DetectorProfile
+from convbench.report.efficiency import UNKNOWN, milliseconds, three_digits
 from convbench.report.findings import PERCENT
 from convbench.report.records import Record
 
 FAMILIES = {"ssd": "SSD", "faster_rcnn": "Faster R-CNN"}
-PARTS = ("backbone", "extra layers", "heads", "proposal network", "head of a region")
+PARTS = ("backbone", "extra layers", "heads", "RPN", "per-proposal head")
+COUNTS = ("macs", "params")  # metrics of the deck that are counted here
 SCALE = {"macs": 1e9, "params": 1e6}
-NAMES = {"macs": "multiply-adds, 10⁹", "params": "parameters, 10⁶"}
 WHOLE_WIDTH = 120  # characters that the terminal's table with all its columns takes
 MATRIX = ("detector", "parameters, 10⁶", "deck", "multiply-adds, 10⁹", "deck", "AP published, %", "AP ours, %")
-TIMES = ("eager, ms", "of which boxes", "fastest, ms", "engine")
+TIMES = ("eager, ms", "of which finding", "fastest, ms", "engine")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One detector. front: whether no other has as high a published precision for as few multiply-adds"""
+    """One detector. ap: published, percent; front: whether none has as high an ap for as few multiply-adds"""
 
     record: Record
-    known: Matrix
+    profile: DetectorProfile
+    ap: float
     front: bool
 
     @property
@@ -38,14 +39,10 @@ class Entry:
         return self.record.title
 
     @property
-    def ap(self) -> float:
-        """Published, percent."""
-        return self.known.published.ap
-
-    @property
     def latency_ms(self) -> float | None:
         """Of eager, which times every detector; None where nothing was timed."""
-        return self.known.eager.p50 if self.known.eager else None
+        timed = self.profile.measurements.eager(1) if self.profile.measurements else None
+        return timed.latency_ms.p50 if timed and timed.latency_ms else None
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One detector as text; published and own precision never share a field. `boxes`: what follows the network."""
+    """One detector as text; published and own precision never share a field. `finding`: what follows the passes."""
 
     title: str
     params: Figure
@@ -68,7 +65,7 @@ class Row:
     published: str
     own: str
     eager: str
-    boxes: str
+    finding: str
     fastest: str
     engine: str
 
@@ -81,11 +78,13 @@ class SplitRow:
     cells: tuple[tuple[str, str], ...]
 
 
-def compare_detectors(records: Iterable[Record]) -> list[Entry]:
-    """Those that were counted, in the order given."""
-    counted = [(record, record.matrix) for record in records if record.matrix]
-    ranks = rank([(known.macs, -known.published.ap) for _, known in counted])
-    return [Entry(record, known, place == 1) for (record, known), place in zip(counted, ranks, strict=True)]
+def matrix(records: Iterable[Record]) -> list[Entry]:
+    """The detectors in the order given."""
+    known = [(one, one.detector, one.published.ap) for one in records if one.detector and one.published]
+    ranks = rank([(profile.macs, -(ap or 0.0)) for _, profile, ap in known])
+    return [
+        Entry(record, profile, ap or 0.0, place == 1) for (record, profile, ap), place in zip(known, ranks, strict=True)
+    ]
 
 
 def rows(entries: Iterable[Entry]) -> list[Row]:
@@ -101,30 +100,28 @@ def split_rows(entries: Iterable[Entry]) -> list[SplitRow]:
 def differences(entries: Iterable[Entry]) -> list[tuple[str, str]]:
     """(what the deck says, what is counted and why it differs) of each count that is not the deck's."""
     return [
-        (f"{entry.title}, {NAMES[one.metric]}: {one.deck}", f"{_count(entry.known, one.metric)} counted: {one.reason}")
+        (f"{one.says}: {one.deck}", _explain(one))
         for entry in entries
-        for one in entry.known.deck
-        if one.verdict != "right"
+        for one in entry.profile.deck
+        if one.metric in COUNTS and one.verdict != "right"
     ]
 
 
 def findings(entries: Sequence[Entry]) -> list[str]:
     """Sentences on the detectors, the chief one first."""
-    front = sorted((one for one in entries if one.front), key=lambda one: one.known.macs)
+    front = sorted((one for one in entries if one.front), key=lambda one: one.profile.macs)
     if len(entries) < 2:
         return []
-    told = "; ".join(f"{one.title}, with {one.ap:.1f}{PERCENT} for {one.known.macs / 1e9:.1f}G" for one in front)
+    told = "; ".join(f"{one.title}, with {one.ap:.1f}{PERCENT} for {one.profile.macs / 1e9:.1f}G" for one in front)
     sentences = [
         f"{len(front)} of {len(entries)} detectors are beaten by none in both average precision and multiply-adds.",
         f"From the cheapest, they are {told}.",
     ]
-    counts = [one for entry in entries for one in entry.known.deck]
+    counts = [one for entry in entries for one in entry.profile.deck if one.metric in COUNTS]
     if counts:
         right = sum(one.verdict == "right" for one in counts)
-        sentences.append(
-            f"Of the deck’s {len(counts)} counts, {right} are ours at the digits that it prints, rounded or cut."
-        )
-    shares = {one.title: _share(one.known, PARTS[-1]) for one in entries}
+        sentences.append(f"Of the deck’s {len(counts)} counts, {right} are ours at the digits that it prints.")
+    shares = {one.title: _share(one.profile, "per-proposal head") for one in entries}
     most = max(shares, key=lambda title: shares[title])
     if shares[most]:
         sentences.append(
@@ -135,21 +132,24 @@ def findings(entries: Sequence[Entry]) -> list[str]:
 
 
 def conditions(entries: Sequence[Entry]) -> list[str]:
-    """What the times are of: the boxes that may come to the suppression, those left, and other work on the machine."""
-    eager = [one.known.eager for one in entries if one.known.eager]
-    if not eager:
+    """What the times are of: the boxes that may be looked at, the proposals, and other work on the machine."""
+    finds = [one.profile.finds for one in entries if one.profile.finds]
+    if not finds:
         return []
-    candidates, found = (_range([getattr(one, name) for one in eager]) for name in ("candidates", "found"))
-    sentences = [f"Up to {candidates} boxes may come to the suppression; {found} were left."]
-    most = max((one.known.load.other or 0.0 for one in entries if one.known.load), default=0.0)
-    if most > BUSY:
-        sentences.append(f"Other work kept up to {most:.0f}{PERCENT} of the machine busy: times may be too long.")
+    candidates, found = ([getattr(one, name) for one in finds] for name in ("candidates", "found"))
+    said = [f"{_range(candidates)} boxes were certain enough for the suppression, {_range(found)} were found"]
+    if proposals := [one.proposals for one in finds if one.proposals is not None]:
+        said.append(f"the heads looked at {_range(proposals)} proposals")
+    loads = [one.profile.measurements.machine.load.other or 0.0 for one in entries if one.profile.measurements]
+    sentences = [f"{'; '.join(said)}."]
+    if max(loads, default=0.0) > BUSY:
+        sentences.append(f"Other work kept up to {max(loads):.0f}{PERCENT} of the machine busy: times may be too long.")
     return sentences
 
 
 def markdown(entries: Sequence[Entry]) -> tuple[str, str]:
     """The two tables for a document: beside the deck's, with times where they were measured; and by part."""
-    timed = any(one.known.latencies for one in entries)
+    timed = any(one.profile.measurements for one in entries)
     lines = [
         (
             *(
@@ -161,7 +161,7 @@ def markdown(entries: Sequence[Entry]) -> tuple[str, str]:
                 row.published,
                 row.own,
             ),
-            *((row.eager, row.boxes, row.fastest, row.engine) if timed else ()),
+            *((row.eager, row.finding, row.fastest, row.engine) if timed else ()),
         )
         for row in rows(entries)
     ]
@@ -171,20 +171,20 @@ def markdown(entries: Sequence[Entry]) -> tuple[str, str]:
 
 def print_matrix(records: Iterable[Record], console: Console | None = None) -> None:
     """Print the detectors beside the deck's figures, then the parts of their multiply-adds, and what follows."""
-    entries, console = compare_detectors(records), console or Console()
+    entries, console = matrix(records), console or Console()
     if not console.is_terminal and console.file is sys.stdout:
         console.width = WHOLE_WIDTH  # a file or a pipe has no width of its own
     whole = console.width >= WHOLE_WIDTH
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("detector", no_wrap=True)
     headings = ("params M", "deck", "GMACs", "deck", "AP %", "our AP", "eager ms")
-    for heading in (*headings, *(("boxes ms", "fastest") if whole else ())):
+    for heading in (*headings, *(("finding", "ms") if whole else ())):
         table.add_column(heading, justify="right", no_wrap=True)
     if whole:
         table.add_column("engine", no_wrap=True)
     for entry, row in zip(entries, rows(entries), strict=True):
         cells = (row.params.ours, row.params.deck, row.macs.ours, row.macs.deck, row.published, row.own, row.eager)
-        rest = (row.boxes, row.fastest, row.engine) if whole else ()
+        rest = (row.finding, row.fastest, row.engine) if whole else ()
         table.add_row(Text(row.title), *cells, *rest, style="green" if entry.front else "")
     console.print(table)
     for sentence in (*findings(entries), *(f"{said}: {truth}" for said, truth in differences(entries))):
@@ -194,36 +194,29 @@ def print_matrix(records: Iterable[Record], console: Console | None = None) -> N
 
 
 def _row(one: Entry) -> Row:
-    eager, fastest = one.known.eager, one.known.fastest
+    measured, finds = one.profile.measurements, one.profile.finds
+    fastest = measured.fastest(1) if measured else None
     return Row(
         title=one.title,
         params=_figure(one, "params"),
         macs=_figure(one, "macs"),
         published=f"{one.ap:.1f}",
-        own=UNKNOWN if one.known.ap is None else f"{one.known.ap:.1f}",
-        eager=_milliseconds(eager),
-        boxes=three_digits(eager.boxes_p50) if eager else UNKNOWN,
-        fastest=_milliseconds(fastest),
+        own=UNKNOWN if one.profile.ap is None else f"{one.profile.ap:.1f}",
+        eager=milliseconds(measured.eager(1) if measured else None),
+        finding=three_digits(finds.ms) if finds else UNKNOWN,
+        fastest=milliseconds(fastest),
         engine=fastest.engine if fastest else UNKNOWN,
     )
 
 
-def _milliseconds(latency: Latency | None) -> str:
-    return three_digits(latency.p50) if latency else UNKNOWN
-
-
 def _figure(one: Entry, metric: str) -> Figure:
-    said, ours = one.known.deck_figure(metric), _count(one.known, metric)
+    said = one.profile.deck_figure(metric)
+    ours = f"{getattr(one.profile, metric) / SCALE[metric]:.2f}"
     return Figure(ours, said.deck, said.verdict, said.reason) if said else Figure(ours, UNKNOWN, "", "")
 
 
-def _count(known: Matrix, metric: str) -> str:
-    """In the deck's unit, with a digit more than it has."""
-    return f"{getattr(known, metric) / SCALE[metric]:.2f}"
-
-
 def _split_row(one: Entry) -> SplitRow:
-    parts = {part.name: part for part in one.known.parts}
+    parts = {part.name: part for part in one.profile.parts}
     cells = (
         (f"{part.params / 1e6:.2f}", f"{part.macs / 1e9:.2f}") if (part := parts.get(name)) else ("", "")
         for name in PARTS
@@ -231,9 +224,15 @@ def _split_row(one: Entry) -> SplitRow:
     return SplitRow(one.title, tuple(cells))
 
 
-def _share(known: Matrix, part: str) -> float:
+def _share(profile: DetectorProfile, part: str) -> float:
     """Of all multiply-adds, those of one part."""
-    return sum(one.macs for one in known.parts if one.name == part) / known.macs
+    return sum(one.macs for one in profile.parts if one.name == part) / profile.macs
+
+
+def _explain(one: DeckFigure) -> str:
+    """The count, and the reason, which may begin with it."""
+    reason = one.reason.removeprefix("as printed there; ")
+    return reason if reason.startswith(one.counted.partition(";")[0]) else f"{one.counted} counted: {reason}"
 
 
 def _marked(figure: Figure) -> str:

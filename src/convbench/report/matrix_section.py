@@ -13,10 +13,10 @@ from convbench.report.matrix import (
     Entry,
     Row,
     SplitRow,
-    compare_detectors,
     conditions,
     differences,
     findings,
+    matrix,
     rows,
     split_rows,
 )
@@ -35,7 +35,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class MatrixSection:
+class Matrix:
     """Everything that the page says of detectors that were costed and measured.
 
     inks: (backbone, colour) and families: (name, whether its marks are hollow), for the key of the charts
@@ -58,13 +58,14 @@ class MatrixSection:
     sources: tuple[str, ...]
 
 
-def matrix_section(records: Sequence[Record]) -> MatrixSection:
+def matrix_section(records: Sequence[Record]) -> Matrix:
     """Everything that the page says of the detectors of `records`, which are in the suite's order."""
-    entries = compare_detectors(records)
-    backbones = list(dict.fromkeys(one.known.backbone for one in entries))
+    entries = matrix(records)
+    backbones = list(dict.fromkeys(one.profile.backbone for one in entries))
     inks = {name: INKS[place % len(INKS)] for place, name in enumerate(backbones)}
-    families = list(dict.fromkeys(one.known.family for one in entries))
-    return MatrixSection(
+    families = list(dict.fromkeys(one.profile.family for one in entries))
+    published = [one.record.published for one in entries]
+    return Matrix(
         what=f"{len(entries)} detectors, each counted part by part; average precisions are published ones.",
         findings=tuple(findings(entries)),
         charts=tuple(_charts(entries, inks)),
@@ -75,14 +76,14 @@ def matrix_section(records: Sequence[Record]) -> MatrixSection:
         split_rows=tuple(split_rows(entries)),
         differences=tuple(differences(entries)),
         conditions=tuple(conditions(entries)),
-        proposals=max(part.times for one in entries for part in one.known.parts),
-        sources=tuple(dict.fromkeys(one.known.source for one in entries)),
+        proposals=max(part.times for one in entries for part in one.profile.parts),
+        sources=tuple(dict.fromkeys(f"{one.source}; {one.protocol}" for one in published if one)),
     )
 
 
 def _charts(entries: Sequence[Entry], inks: dict[str, str]) -> list[Chart]:
     """Against multiply-adds, and against latency; one with fewer than two detectors is left out."""
-    counted = [_mark(one, one.known.macs / 1e9, inks) for one in entries]
+    counted = [_mark(one, one.profile.macs / 1e9, inks) for one in entries]
     timed = [_mark(one, one.latency_ms, inks) for one in entries if one.latency_ms]
     return [
         Chart(cost, figure_of(partial(precision_chart, marks, cost, unit)))
@@ -92,14 +93,14 @@ def _charts(entries: Sequence[Entry], inks: dict[str, str]) -> list[Chart]:
 
 
 def _mark(one: Entry, cost: float, inks: dict[str, str]) -> Mark:
-    known = one.known
+    profile = one.profile
     return Mark(
         title=one.title,
-        short=f"{FAMILIES.get(known.family, known.family)} {known.side}",
-        group=f"{known.family} {known.backbone}",
+        short=f"{FAMILIES.get(profile.family, profile.family)} {profile.side}",
+        group=f"{profile.family} {profile.backbone}",
         cost=cost,
         ap=one.ap,
-        params=known.params,
-        ink=inks[known.backbone],
-        is_hollow=known.family != "ssd",
+        params=profile.params,
+        ink=inks[profile.backbone],
+        is_hollow=profile.family != "ssd",
     )

@@ -29,7 +29,7 @@ def write_picture(suites: Sequence[Suite], out: Path) -> Path:
     """
     if out.suffix != ".png":
         raise RequestError(f"expected a picture's name that ends in .png, found {out}")
-    comparing = [suite for suite in suites if suite.profiled or suite.matrix]
+    comparing = [suite for suite in suites if suite.profiled or suite.detectors]
     if len(comparing) != 1:
         names = ", ".join(suite.name for suite in comparing) or "none"
         raise RequestError(f"a picture shows one suite that compares networks or detectors, found {names}: name it")
@@ -37,7 +37,7 @@ def write_picture(suites: Sequence[Suite], out: Path) -> Path:
     environment = Environment(
         loader=PackageLoader("convbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    records = suite.profiled or suite.matrix
+    records = suite.profiled or suite.detectors
     drawn = environment.get_template("picture.svg.j2" if suite.profiled else "matrix.svg.j2").render(
         suite=suite,
         compared=comparison(records) if suite.profiled else matrix_section(records),

@@ -98,15 +98,6 @@ class Measurements:
     machine: Conditions
     results: tuple[Timed, ...]
 
-
-@dataclass(frozen=True)
-class Profile:
-    """What a network costs, what the deck says that it costs, and how fast it is."""
-
-    counts: Counts
-    deck: tuple[Cell, ...]
-    measurements: Measurements
-
     def fastest(self, batch_size: int) -> Timed | None:
         """The engine with the lowest median at this batch size, among those whose answers are eager's."""
         return min(self._timed(batch_size), key=median, default=None)
@@ -115,7 +106,16 @@ class Profile:
         return next((one for one in self._timed(batch_size) if one.engine == "eager"), None)
 
     def _timed(self, batch_size: int) -> list[Timed]:
-        return [one for one in self.measurements.results if one.status == "ok" and one.batch_size == batch_size]
+        return [one for one in self.results if one.status == "ok" and one.batch_size == batch_size]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a network costs, what the deck says that it costs, and how fast it is."""
+
+    counts: Counts
+    deck: tuple[Cell, ...]
+    measurements: Measurements
 
 
 def median(timed: Timed) -> float:

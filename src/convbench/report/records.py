@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from convbench.errors import ConvbenchError, RequestError, unknown
-from convbench.report.detectors import Detected, Matrix
+from convbench.report.detectors import DetectorProfile
+from convbench.report.found import Detected
 from convbench.report.profiles import Profile
 
 T = TypeVar("T")
@@ -104,7 +105,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Published:
-    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks."""
+    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks.
+
+    ap: of a detector, average precision, the mean over overlaps
+    """
 
     error: FiniteFloat | None
     protocol: str | None
@@ -113,6 +117,7 @@ class Published:
     note: str | None
     top5_error: FiniteFloat | None = None
     mark: str | None = None
+    ap: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,8 @@ class Machine:
 class Record:
     """record.json as it stands: what, on what, with what, and what came out.
 
-    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`; of
-    detectors, those that learnt have `detected`, and those that were counted and timed a `matrix`.
+    A run that is done has learnt from `data` and has a `result`, or was costed and measured and has a `profile`; of a
+    detector these are `detected` and `detector`.
     """
 
     schema: Literal[1]
@@ -163,15 +168,19 @@ class Record:
     started: str | None
     finished: str | None
     profile: Profile | None = None
+    detector: DetectorProfile | None = None
     detected: Detected | None = None
-    matrix: Matrix | None = None
 
     def __post_init__(self) -> None:
-        if self.status != "done" or self.detected is not None or self.matrix is not None:
+        if self.status != "done" or self.detected is not None:
             return
         if self.profile is not None:
             if self.published is None or self.published.error is None:
                 raise ValueError("a run that has a `profile` has a `published` error beside it")
+            return
+        if self.detector is not None:
+            if self.published is None or self.published.ap is None:
+                raise ValueError("a run that has a `detector` has a `published` ap beside it")
             return
         if self.result is None or self.data is None:
             raise ValueError("a run that is done has `data` and a `result`, or a `profile`")
@@ -232,15 +241,15 @@ class Suite:
         return tuple(run.record for run in self._finished if run.record and run.record.profile)
 
     @property
-    def detectors(self) -> tuple[Run, ...]:
+    def detectors(self) -> tuple[Record, ...]:
+        """The records of the detectors that were costed and measured."""
+        return tuple(run.record for run in self._finished if run.record and run.record.detector)
+
+    @property
+    def learnt_to_find(self) -> tuple[Run, ...]:
         """The detectors that learnt, the highest AP first."""
         learnt = [(run, run.record.detected.ap) for run in self._finished if run.record and run.record.detected]
         return tuple(run for run, _ in sorted(learnt, key=lambda pair: (-pair[1], pair[0].name)))
-
-    @property
-    def matrix(self) -> tuple[Record, ...]:
-        """The records of the detectors that were counted and timed."""
-        return tuple(run.record for run in self._finished if run.record and run.record.matrix)
 
     @property
     def _finished(self) -> tuple[Run, ...]:

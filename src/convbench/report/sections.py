@@ -16,10 +16,10 @@ from PIL import Image
 from convbench.errors import ConvbenchError
 from convbench.report import charts, tables
 from convbench.report.comparison_section import Comparison, comparison
-from convbench.report.detectors import LearntRow, learnt_rows
 from convbench.report.drawing import Figure, figure_of
 from convbench.report.findings import best, findings
-from convbench.report.matrix_section import MatrixSection, matrix_section
+from convbench.report.found import LearntRow, learnt_rows
+from convbench.report.matrix_section import Matrix, matrix_section
 from convbench.report.records import Kind, Record, Run, Split, Suite, measured
 
 SHEET_COLUMNS = 12  # images in a row of worst.png
@@ -94,6 +94,7 @@ class Section:
     what: tuple[str, ...]
     findings: tuple[str, ...]
     comparison: Comparison | None
+    matrix: Matrix | None
     rows: tuple[tables.Row, ...]
     compared: Figure | None
     costs: tuple[CostChart, ...]
@@ -102,9 +103,8 @@ class Section:
     confusion: Titled | None
     galleries: tuple[Gallery, ...]
     explained: tuple[Explained, ...]
-    detectors: tuple[LearntRow, ...]
+    learnt: tuple[LearntRow, ...]
     found: tuple[tuple[str, str], ...]
-    matrix: MatrixSection | None
     unfinished: tuple[Unfinished, ...]
     places: tuple[Place, ...]
 
@@ -116,14 +116,15 @@ def section(suite: Suite) -> Section:
     domain = charts.curve_domain(trained)
     network = best(done, "network")
     compared = comparison(suite.profiled) if suite.profiled else None
-    matrix = matrix_section(suite.matrix) if suite.matrix else None
-    measured_here = [*(run.record for run in (*done, *suite.detectors)), *suite.profiled, *suite.matrix]
+    found = matrix_section(suite.detectors) if suite.detectors else None
+    trained_here = [*done, *suite.learnt_to_find]
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
     return Section(
         suite=suite,
-        what=tuple(_what(done, compared) or _what_of_detectors(suite, matrix) or ["No run of this suite is done."]),
-        findings=(*_findings(done), *(one for part in (compared, matrix) if part for one in part.findings)),
+        what=tuple(_what(done, suite.learnt_to_find, compared, found)),
+        findings=(*_findings(done), *(one for part in (compared, found) if part for one in part.findings)),
         comparison=compared,
+        matrix=found,
         rows=tuple(tables.rows(run.record for run in done if run.record)),
         compared=figure_of(partial(charts.published_beside_measured, done)) if done else None,
         costs=tuple(_costs(done)),
@@ -136,11 +137,10 @@ def section(suite: Suite) -> Section:
             for run in done
             if run.explained
         ),
-        detectors=tuple(learnt_rows(suite.detectors)),
-        found=tuple((_title(run), _uri(run.found.read_bytes())) for run in suite.detectors if run.found),
-        matrix=matrix,
+        learnt=tuple(learnt_rows(suite.learnt_to_find)),
+        found=tuple((_title(run), _uri(run.found.read_bytes())) for run in suite.learnt_to_find if run.found),
         unfinished=tuple(_unfinished(suite)),
-        places=tuple(_places([one for one in measured_here if one])),
+        places=tuple(_places([*(run.record for run in trained_here if run.record), *suite.profiled, *suite.detectors])),
     )
 
 
@@ -154,26 +154,17 @@ def _splits(runs: Sequence[Run], which: str) -> list[Split]:
     return list(dict.fromkeys(getattr(each, which) for each in data if each))
 
 
-def _what(runs: Sequence[Run], compared: Comparison | None) -> list[str]:
-    said = [compared.what] if compared else []
-    if runs:
-        train, test = (
-            " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(runs, which))
-            for which in ("train", "test")
-        )
-        methods = "1 method" if len(runs) == 1 else f"{len(runs)} methods"
-        said.append(f"{methods}, trained on {train}, tested on {test}.")
-    return said
-
-
-def _what_of_detectors(suite: Suite, matrix: MatrixSection | None) -> list[str]:
-    said = [matrix.what] if matrix else []
-    if suite.detectors:
-        splits = _splits(suite.detectors, "test")
-        where = " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in splits)
-        count = "1 detector" if len(suite.detectors) == 1 else f"{len(suite.detectors)} detectors"
-        said.append(f"{count}, tested on {where}.")
-    return said
+def _what(runs: Sequence[Run], learnt: Sequence[Run], *compared: Comparison | Matrix | None) -> list[str]:
+    said = [part.what for part in compared if part]
+    for these, name in ((runs, "method"), (learnt, "detector")):
+        if these:
+            train, test = (
+                " and ".join(f"{split.name} {split.split} ({split.n:,} images)" for split in _splits(these, which))
+                for which in ("train", "test")
+            )
+            count = f"1 {name}" if len(these) == 1 else f"{len(these)} {name}s"
+            said.append(f"{count}, trained on {train}, tested on {test}.")
+    return said or ["No run of this suite is done."]
 
 
 def _findings(runs: Sequence[Run]) -> list[str]:

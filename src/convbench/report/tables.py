@@ -54,10 +54,10 @@ def print_suite(suite: Suite, console: Console | None = None) -> None:
     if suite.profiled:
         print_comparison(suite.profiled, console)
         console.print()
-    if suite.matrix:
-        print_matrix(suite.matrix, console)
+    if suite.detectors:
+        print_matrix(suite.detectors, console)
         console.print()
-    compared = (*suite.profiled, *suite.matrix)
+    compared = (*suite.profiled, *suite.detectors)
     others = [run.record for run in suite.runs if run.record and run.record not in compared]
     if others:
         print_table(others, console)
