@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,40 +11,46 @@ from types import ModuleType
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
-from convbench.bench.suite import DetectorSpec, open_suite, read_precision
-from convbench.claims.ledger import Reading, find_figure
+from convbench.bench.profile_detector import counted_record
+from convbench.bench.suite import open_suite
 from convbench.counting import trace
-from convbench.detection.parts import detector_cost, open_on_meta, split_cost
+from convbench.detection.parts import detector_cost, open_on_meta
 from convbench.detection.trunk import Trunk
+from convbench.files import make_folder, write_json
+from convbench.report.matrix import markdown, matrix
+from convbench.report.records import Record, read_suites
 
 DOCS = Path(__file__).parents[1] / "docs"
-_, SUITE = open_suite("detection-matrix")
+NAME, SUITE = open_suite("detection-matrix")
 
 
-def printed(spec: DetectorSpec, metric: str) -> float:
-    """Of the paper's table."""
-    return find_figure(Reading(quantity="figure", paper=spec.paper, network=spec.row, metric=metric)).value
+def test_the_matrix_is_what_is_counted(tmp_path: Path) -> None:
+    """Its tables are those of the kept records, of which there may be none yet; what is counted now is theirs."""
+    page = (DOCS / f"{NAME}.md").read_text()
+    for spec in SUITE.detectors:
+        record, _ = counted_record(NAME, SUITE, spec)
+        write_json(make_folder(tmp_path / NAME / spec.name) / "record.json", record | {"status": "done"})
+    write_json(tmp_path / NAME / "suite.json", {"runs": [spec.name for spec in SUITE.detectors]})
+    now = read_suites(tmp_path)[0].detectors
+    shown = read_suites(DOCS, [NAME])[0].detectors if (DOCS / NAME).is_dir() else now
+    assert [(one.name, one.cost) for one in shown] == [(one.name, one.cost) for one in now]
+    for table in markdown(matrix(shown)):
+        assert f"\n{table}\n" in page
 
 
-@pytest.mark.parametrize("spec", SUITE.detectors, ids=lambda spec: spec.name)
-def test_the_matrix_is_what_is_counted(spec: DetectorSpec) -> None:
-    (line,) = re.findall(rf"^\| {re.escape(spec.title)} \| (.*) \|$", (DOCS / "detection-matrix.md").read_text(), re.M)
-    cost = detector_cost(open_on_meta(spec.detector, **spec.arguments))
-    split = split_cost(cost)
-    names = [part.name if part.times == 1 else f"{part.name}, {part.times} times" for part in split]
-    parts = [
-        f"{name} {part.macs / 1e9:.2f}G, {part.params / 1e6:.2f}M" for name, part in zip(names, split, strict=True)
-    ]
-    expected = [
-        f"{read_precision(spec)['ap']:.1f}",
-        f"{printed(spec, 'macs') / 1e9:.1f}G",
-        f"{cost.macs / 1e9:.2f}G",
-        f"{printed(spec, 'params') / 1e6:.1f}M",
-        f"{cost.params / 1e6:.2f}M",
-        "; ".join(parts),
-    ]
-    assert line.split(" | ") == expected
+def test_with_times_the_table_has_their_columns() -> None:
+    record, _ = counted_record(NAME, SUITE, SUITE.detectors[0])
+    latency = {"p50": 70.0, "p95": 71.0, "interval": [69.0, 71.0]}
+    eager = {"engine": "eager", "batch_size": 1, "status": "ok", "latency_ms": latency}
+    measured = {"machine": {"load": {"other": 0.0}}, "results": [eager]}
+    finds = {"proposals": None, "candidates": 4000, "found": 200, "ms": 0.5}
+    record["detector"] |= {"measurements": measured, "finds": finds}
+    read = TypeAdapter(Record).validate_python(record | {"status": "done"})
+    head, _, row = markdown(matrix([read]))[0].splitlines()
+    assert head.endswith("| eager, ms | of which finding | fastest, ms | engine |")
+    assert row.endswith("| 21.1 | – | 70.0 | 0.500 | 70.0 | eager |")
 
 
 def test_the_biases_of_vgg_close_its_gap() -> None:

@@ -28,6 +28,7 @@ from convbench.errors import ConvbenchError, RequestError
 from convbench.files import make_folder, write_json
 from convbench.report.html import write_report
 from convbench.report.matrix import matrix, print_matrix, rows
+from convbench.report.matrix_chart import Mark, precision_chart
 from convbench.report.matrix_section import matrix_section
 from convbench.report.picture import write_picture
 from convbench.report.placement import CHARACTER, HEIGHT, Box
@@ -296,3 +297,13 @@ def test_answers_come_back_as_they_were_packed() -> None:
     for one, other in zip(unpack(packed, answers), answers, strict=True):
         assert torch.equal(one, other)
     assert unpack(packed, packed) is packed
+
+
+@pytest.mark.parametrize("most", [10_000.5, 20_000.0])
+def test_the_last_tick_is_not_cut_off(most: float) -> None:
+    """10000 ms, wherever on the axis it stands."""
+    marks = [Mark("a", "a", "", cost, 20.0 + cost / 1e4, 5e6, "var(--network)", False) for cost in (50.0, most / 2.2)]
+    chart = precision_chart(marks, "latency", "ms", wide=False)
+    (x,) = re.findall(r'text-anchor="middle" transform="translate\(([\d.]+),[\d.]+\)[^>]*>10000 ms<', chart)
+    (width,) = re.findall(r'<svg role="img"[^>]* width="(\d+)"', chart)
+    assert float(x) + 38 + CHARACTER * len("10000 ms") / 2 <= float(width)

@@ -185,6 +185,24 @@ def test_onnx_takes_batches_of_any_size(name: str) -> None:
     assert compare_outputs(answers(net, images), session(images), "fp32").passed
 
 
+class Counted(nn.Module):
+    """Its code takes the number of images for a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images).reshape(len(images), -1)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_onnx_takes_the_batch_of_a_module_that_fixes_it(n: int) -> None:
+    net, images = Counted().eval(), photographs(n, 16, 3)
+    session = ENGINES["onnxruntime"].prepare(net, images)
+    assert compare_outputs(answers(net, images), session(images), "fp32").passed
+
+
 class Pooled(nn.Module):
     """Max pooling behind padding with minus infinity, as asymmetric SAME is written."""
 

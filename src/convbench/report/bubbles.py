@@ -15,7 +15,7 @@ import altair as alt
 from markupsafe import Markup
 
 from convbench.report.drawing import NARROW, WIDE, log_ticks, render
-from convbench.report.placement import Box, place
+from convbench.report.placement import CHARACTER, Box, place
 
 Kind = Literal["front", "other", "apart"]
 
@@ -23,6 +23,7 @@ LARGEST = 150e6  # parameters of a bubble with the largest radius
 RADIUS = {True: 30.0, False: 18.0}  # that radius in pixels, on a desk and on a phone
 SIZES = (5e6, 25e6, 125e6)  # parameters of the bubbles in the key
 ERRORS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 80)  # ticks, percent
+EDGE = 10  # pixels to the right of the plot that a tick's number may use
 REACH = 5  # heights of a label that it may stand away from its bubble
 
 KINDS: tuple[Kind, ...] = ("front", "other", "apart")
@@ -140,20 +141,22 @@ def bubble_key(left: float, top: float, *, wide: bool) -> list[dict[str, Any]]:
 def draw_lines(across: Axis, up: Axis, unit: str, ticks: Sequence[float], *, wide: bool) -> list[alt.Chart]:
     """Lines at round numbers, and upwards at `ticks`, which stand at the left and below; the last ones have units."""
     right, bottom = across.end, up.start
-    columns = [
+    columns: list[dict[str, Any]] = [
         {"x": across.pixel(tick), "y": bottom, "text": f"{tick:g}"}
         for tick in log_ticks(across.low, across.high, (1, 2, 5) if wide else (1,))
     ]
     rows = [{"x": 0, "y": up.pixel(tick), "text": f"{tick:g}"} for tick in ticks]
     columns[-1:] = [one | {"text": f"{one['text']} {unit}"} for one in columns[-1:]]
     rows[-1:] = [one | {"text": f"{one['text']} %"} for one in rows[-1:]]
+    for one in columns:  # the last may stand at the very edge
+        one["text_x"] = min(float(one["x"]), across.end + EDGE - CHARACTER * len(str(one["text"])) / 2)
     style = {"color": "var(--rule)", "strokeWidth": 1}
     text = {"color": "var(--muted)", "fontSize": 11, "baseline": "middle"}
     vertical, horizontal = (alt.Chart(alt.Data(values=data)) for data in (columns, rows))
     return [
         vertical.mark_rule(**style).encode(x=X, y=alt.value(0), y2=alt.value(bottom)),
         horizontal.mark_rule(**style).encode(y=Y, x=alt.value(0), x2=alt.value(right)),
-        vertical.mark_text(dy=14, **text).encode(x=X, y=Y, text="text:N"),
+        vertical.mark_text(dy=14, **text).encode(x=alt.X("text_x:Q", scale=None), y=Y, text="text:N"),
         horizontal.mark_text(dx=-7, align="right", **text).encode(x=X, y=Y, text="text:N"),
     ]
 

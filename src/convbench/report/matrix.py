@@ -114,7 +114,8 @@ def findings(entries: Sequence[Entry]) -> list[str]:
         return []
     told = "; ".join(f"{one.title}, with {one.ap:.1f}{PERCENT} for {one.profile.macs / 1e9:.1f}G" for one in front)
     sentences = [
-        f"{len(front)} of {len(entries)} detectors are beaten by none in both average precision and multiply-adds.",
+        f"{len(front)} of {len(entries)} detectors {'is' if len(front) == 1 else 'are'} beaten by none in both average "
+        "precision and multiply-adds.",
         f"From the cheapest, they are {told}.",
     ]
     counts = [one for entry in entries for one in entry.profile.deck if one.metric in COUNTS]

@@ -54,7 +54,7 @@ def precision_chart(marks: Sequence[Mark], cost: str, unit: str, *, wide: bool) 
     up = Axis(math.floor(min(found)) - 1.6, math.ceil(max(found)) + 1.2, height, 0, is_even=True)
     points = [(across.pixel(one.cost), up.pixel(one.ap)) for one in marks]
     radii = [bubble_radius(one.params, wide=wide) for one in marks]
-    corner = {"left": 8.0, "top": height - (84 if wide else 60)}  # lower left: nothing is cheap and finds little
+    corner = {"left": 8.0, "top": height - (118 if wide else 76)}  # lower left: nothing is cheap and finds little
     key, lines = bubble_key(**corner, wide=wide), _lines(marks, points, radii)
     titles = [one.title if wide else one.short for one in marks]
     obstacles = [key_box(**corner, wide=wide), *(box for line in lines for box in _along(line))]
