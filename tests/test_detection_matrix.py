@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from convbench import cli
 from convbench.bench import measure, measured_detector, profile_detector
+from convbench.bench.cost import cost
 from convbench.bench.measured_detector import Finds, count_finds, measure_detector, unpack
 from convbench.bench.measured_network import photographs
 from convbench.bench.runner import run_suite
@@ -212,6 +214,16 @@ def drawn_labels(chart: str) -> dict[str, Box]:
     return boxes
 
 
+def joined_points(chart: str) -> list[tuple[float, float]]:
+    """Along the lines that join a detector at its two sizes of image, a hundred points on each."""
+    found = re.findall(
+        r'<line transform="translate\(([\d.]+),([\d.]+)\)" x2="(-?[\d.]+)" y2="(-?[\d.]+)"[^>]*stroke-width="1.2"',
+        chart,
+    )
+    lines = [tuple(map(float, line)) for line in found]
+    return [(x + dx * step / 99, y + dy * step / 99) for x, y, dx, dy in lines for step in range(100)]
+
+
 def test_every_detector_has_a_label_and_none_meets_another(runs: Path) -> None:
     (suite,) = read_suites(runs)
     for chart in matrix_section(suite.detectors).charts:
@@ -219,6 +231,9 @@ def test_every_detector_has_a_label_and_none_meets_another(runs: Path) -> None:
             labels = [box for text, box in drawn_labels(drawn).items() if "SSD" in text or "R-CNN" in text]
             assert len(labels) == 9, chart.cost
             assert not any(one.meets(other) for one, other in itertools.combinations(labels, 2)), chart.cost
+            joined = joined_points(drawn)
+            assert len(joined) == 3 * 100  # each Faster R-CNN at 300 and at 600 pixels
+            assert not any(box.touches(point, 1.0) for box in labels for point in joined), chart.cost
 
 
 def test_the_picture_of_what_was_only_counted_has_one_chart(tmp_path: Path, runs: Path) -> None:
@@ -307,3 +322,32 @@ def test_the_last_tick_is_not_cut_off(most: float) -> None:
     (x,) = re.findall(r'text-anchor="middle" transform="translate\(([\d.]+),[\d.]+\)[^>]*>10000 ms<', chart)
     (width,) = re.findall(r'<svg role="img"[^>]* width="(\d+)"', chart)
     assert float(x) + 38 + CHARACTER * len("10000 ms") / 2 <= float(width)
+
+
+def test_cost_knows_detectors_and_their_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.cost("faster_rcnn_mobilenet_v1", image_size=300, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["network"], told["input_shape"]) == ("faster_rcnn_mobilenet_v1", [3, 300, 300])
+    parts = {part["name"]: part for part in told["parts"]}
+    assert list(parts) == ["backbone", "RPN", "per-proposal head"]
+    assert sum(part["macs"] for part in parts.values()) == told["macs"] == sum(one["macs"] for one in told["layers"])
+    assert (parts["per-proposal head"]["times"], told["claims"]) == (300, [])  # those are of the published side
+    cli.cost("ssd300_vgg16")
+    said = capsys.readouterr().out
+    assert "heads             4,231,319,040 multiply-adds, 11,361,270 parameters" in said
+    assert "ambiguous: the deck's 34.9" in said
+    assert cost("ssd300_vgg16", num_classes=90).params == 35_641_826
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"memory": True}, "is a detector: expected no --in-channels, --referees, --memory or --fits"),
+        ({"image_size": 512}, "unknown argument of ssd300_mobilenet_v1 'side'"),
+        ({"convention": "training"}, r"whose forward pass alone is counted, found forward\+backward"),
+    ],
+)
+def test_what_cost_cannot_say_of_a_detector_is_one_line(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        cli.cost("ssd300_mobilenet_v1", **arguments)
+    assert "\n" not in str(caught.value)

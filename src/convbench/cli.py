@@ -17,6 +17,7 @@ from convbench.errors import ConvbenchError, RequestError
 
 if TYPE_CHECKING:
     from convbench.bench.networks import Network
+    from convbench.counting import Cost
 
 app = typer.Typer(
     help="The convolutional networks that made ImageNet, as published, and the bench to train, cost and compare them.",
@@ -59,7 +60,9 @@ def models(
 
 @app.command()
 def cost(
-    network: Annotated[str, typer.Argument(help="A name, or package.module:callable for any nn.Module.")],
+    network: Annotated[
+        str, typer.Argument(help="A network or detector, or package.module:callable for any nn.Module.")
+    ],
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the image; default as published.")] = None,
     in_channels: Annotated[int | None, typer.Option(help="Channels of the image; default as published.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Outputs; default as published.")] = None,
@@ -84,7 +87,12 @@ def cost(
     as_json: Json = False,
 ) -> None:
     """Count a network by layer, for one image: parameters, operations, memory, and what of the image a unit sees."""
-    if ":" not in network:
+    from convbench.detection.registry import names as detectors
+
+    is_detector = network in detectors()
+    if is_detector and (in_channels is not None or referees or memory or fits):
+        raise RequestError(f"{network} is a detector: expected no --in-channels, --referees, --memory or --fits")
+    if ":" not in network and not is_detector:
         from convbench.models import published_input
 
         published_input(network)  # before torch is loaded for longer than a wrong name deserves
@@ -98,8 +106,12 @@ def cost(
     chosen = open_convention(
         convention, unit=unit, counted=classes, fold_batch_norm=fold, part=part, optimiser=optimiser
     )
-    opened = open_on_meta(network, image_size=image_size, in_channels=in_channels, num_classes=num_classes)
-    counted = count_cost(opened, convention=chosen)
+    if is_detector:
+        shape = None if image_size is None else (3, image_size, image_size)
+        counted = count_cost(network, shape, num_classes=num_classes, convention=chosen)
+    else:
+        opened = open_on_meta(network, image_size=image_size, in_channels=in_channels, num_classes=num_classes)
+        counted = count_cost(opened, convention=chosen)
     if strict and counted.unknown:
         raise ConvbenchError(f"{network}: no rule counts {'; '.join(map(str, counted.unknown))}")
     if csv is not None:
@@ -110,6 +122,8 @@ def cost(
     show = not as_json
     if show and not (referees or memory or fits):
         print_cost(counted, every_row=layers, every_column=wide, claims=claims)
+    if is_detector:
+        result["parts"] = _parts(counted, show)
     if referees:
         result["referees"] = _referees(opened, is_published, show)
     training = chosen.part != "forward"
@@ -119,6 +133,18 @@ def cost(
         result["fits"] = _fits(opened, fits, training, chosen.optimiser, show)
     if as_json:
         print(json.dumps(result, indent=1))
+
+
+def _parts(counted: Cost, show: bool) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from convbench.detection.parts import split_cost
+    from convbench.report.costs import print_parts
+
+    parts = [asdict(part) for part in split_cost(counted)]
+    if show:
+        print_parts(parts)
+    return parts
 
 
 def _referees(network: Network, is_published: bool, show: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, OverflowMethod
 from rich.table import Table
@@ -93,6 +93,15 @@ def print_cost(
     console.print(Text(f"\n{LEGEND}", "dim"))
     if len(lines) < len(cost.rows):
         print(f"--layers shows each of the {len(cost.rows)} rows, --wide every column")
+
+
+def print_parts(parts: Sequence[dict[str, Any]]) -> None:
+    """What the parts of a detector cost, which add up to its totals; how often each runs for an image."""
+    print()
+    for part in parts:
+        macs, params, times = f"{part['macs']:,}", f"{part['params']:,}", part["times"]
+        often = f", in {times} runs" if times > 1 else ""
+        print(f"{part['name']:<{NAMES}} {macs} multiply-adds{often}, {params} parameters")
 
 
 def _merge(rows: Sequence[Row]) -> list[Line]:
