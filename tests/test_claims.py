@@ -34,12 +34,12 @@ def test_no_verdict_has_changed(results: list[ClaimResult]) -> None:
 
 
 def test_no_claim_is_lost(results: list[ClaimResult]) -> None:
-    """The audit of the deck found 89 statements: 35 right, 27 wrong, 27 ambiguous; the rest is every other number."""
+    """The audit of the deck found 89 statements: 36 right, 27 wrong, 26 ambiguous; the rest is every other number."""
     statements = Counter(one.verdict for one in results if one.kind == "statement")
-    assert statements == {"right": 35, "wrong": 27, "ambiguous": 27}
+    assert statements == {"right": 36, "wrong": 27, "ambiguous": 26}
     details = Counter(one.verdict for one in results if one.kind == "detail")
     assert details == {"right": 388, "wrong": 39, "ambiguous": 22}
-    assert Counter(one.recomputed for one in results) == {True: 480, False: 58}
+    assert Counter(one.recomputed for one in results) == {True: 479, False: 59}
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_depth_is_the_one_in_the_name(network: str, depth: int) -> None:
 def test_the_listing_reads_at_100_columns(results: list[ClaimResult]) -> None:
     text = listed(results)
     assert max(map(len, text.splitlines())) <= 100
-    assert "89 audited statements: 35 right, 27 wrong, 27 ambiguous" in text
-    assert "538 claims: 423 right, 66 wrong, 49 ambiguous" in text
+    assert "89 audited statements: 36 right, 27 wrong, 26 ambiguous" in text
+    assert "538 claims: 424 right, 66 wrong, 48 ambiguous" in text
     (row,) = (line for line in text.splitlines() if line.startswith("VGG-11, GOP of convolutions"))
     assert " ".join(row.split()) == "VGG-11, GOP of convolutions 6.5 7.49 counted wrong 7.49; with the full"
 
