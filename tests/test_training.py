@@ -208,7 +208,7 @@ def test_rate_that_is_constant() -> None:
         ({"schedule": {"nam": "constant"}}, r"recipe\.schedule 'nam': .* name"),
         ({"epochs": "many"}, r"recipe: epochs: .* integer.*, found 'many'"),
         ({"epochs": 0}, r"recipe: epochs: .* greater than or equal to 1, found 0"),
-        ({"loss": "hinge"}, r"recipe: loss: .*'cross_entropy', 'mse', 'mle' or 'map', found 'hinge'"),
+        ({"loss": "hinge"}, r"recipe: loss: .*'cross_entropy', 'mse', 'mle', 'map' or 'detection', found 'hinge'"),
         ({"optimiser": {"name": "adam", "lr": 1}}, r"recipe: optimiser\.name: .*'adamw'.*, found 'adam'"),
         ({"optimiser": {"name": "sgd", "lr": -1}}, r"recipe: optimiser\.lr: .*, found -1"),
         ({"optimiser": {"name": "sgd"}}, r"optimiser\.lr must be above 0"),
