@@ -103,6 +103,24 @@ def test_the_figures_of_training_and_loading_are_the_benchmarks() -> None:
     assert f"wait for them {told}" in text
 
 
+def test_the_figures_of_detection_are_the_benchmarks() -> None:
+    text = " ".join((DOCS / "performance.md").read_text().split())
+    record = json.loads((DOCS / "performance/detection.json").read_text())
+    timed, judged = record["inference"], record["evaluation"]
+    low, high = timed["interval"]
+    assert timed["boxes_share"] < 0.15 and judged["largest_difference"] <= 1e-6
+    for told in (
+        f"takes {timed['ms']['convbench']:.1f} ms from a prepared photograph to boxes by {timed['engine']}, of which "
+        f"{100 * timed['boxes_share']:.0f} % are decoding",
+        f"takes {timed['faster']['torchvision']:.1f} ({low:.1f} to {high:.1f}) times as long at the same limits",
+        f"{timed['faster']['torchvision, its own limits']:.1f} times at torchvision's own",
+        f"and {timed['faster']['eager fp32, our boxes']:.1f} times with our suppression",
+        f"{judged['images']:,} images with {judged['detections']:,} detections",
+        f"are there {judged['faster']:.1f} times before pycocotools'",
+    ):
+        assert told in text
+
+
 def test_the_figures_of_the_sanity_check_are_its_record() -> None:
     text = " ".join((DOCS / "explain.md").read_text().split())
     steps = json.loads((DOCS / "explain/sanity.json").read_text())["steps"]
