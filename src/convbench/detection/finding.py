@@ -32,11 +32,6 @@ class Finding:
     sigmoid: bool = False
     candidates: int = 4000
 
-    def count(self, scores: Tensor) -> int:
-        """How many boxes with a class of one image may come to the suppression: scores (boxes, 1 + classes)."""
-        certain, least = self._certain(scores[:, 1:] if self.sigmoid else scores.log_softmax(-1)[:, 1:])
-        return min(int((certain > least).sum()), self.candidates)
-
     def __call__(
         self,
         scores: Tensor,
