@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -13,14 +13,12 @@ from torch import Tensor
 from convbench.data.photographs import read_photograph
 from convbench.data.preprocessing import Preprocessing
 from convbench.detection.annotations import DetectionSet
-from convbench.detection.detector import Answers, Detector
+from convbench.detection.detector import Detector
 from convbench.detection.result import Detections
 from convbench.errors import ConvbenchError
 from convbench.evaluation.scoring import at_a_time, device_of
 from convbench.modes import evaluation_mode
 from convbench.progress import progress
-
-Answer = Callable[[Tensor], Answers]  # the detector, or what an engine has made of it
 
 
 def find_all(
@@ -28,14 +26,12 @@ def find_all(
     dataset: DetectionSet,
     preprocessing: Preprocessing,
     *,
-    answer: Answer | None = None,
     title: str = "",
 ) -> list[Detections]:
     """What `net` finds in each photograph of `dataset`, in their order.
 
     Args:
         preprocessing: makes images of the detector's side
-        answer: in place of the detector's own forward pass
         title: of a progress bar; none is shown without
 
     Raises ConvbenchError, which names it, for a photograph that cannot be read: a result is of all.
@@ -45,7 +41,7 @@ def find_all(
     shown = progress(title, total, "images") if title else nullcontext()
     with evaluation_mode(net), torch.inference_mode(), shown as bar:
         for images, sizes in batches:
-            found += net.find((answer or net)(images.to(device_of(net))), sizes)
+            found += net.find(net(images.to(device_of(net))), sizes)
             if bar is not None:
                 bar.advance(len(images))
     return found
