@@ -210,3 +210,12 @@ def test_what_auto_stands_for_is_said(capsys: pytest.CaptureFixture[str]) -> Non
     trained(recipe_with(epochs=1, precision="auto", compile="auto"), digits(30))
     precision = "bf16" if has_bf16_products() else "fp32"
     assert capsys.readouterr().err.startswith(f"lenet5: {precision} products, eager, one process, on cpu\n")
+
+
+def test_the_images_for_testing_are_judged_as_often_as_asked_for() -> None:
+    """Every second epoch and the last; the training is the same."""
+    recipe, dataset = recipe_with(epochs=5), digits(40)
+    net, often = trained(recipe, dataset, test=dataset)
+    other, seldom = trained(recipe, dataset, test=dataset, options=Options(judge_every=2))
+    assert [one.test_error is None for one in seldom] == [True, False, True, False, False]
+    assert [one.loss for one in seldom] == [one.loss for one in often] and same_state(net, other)

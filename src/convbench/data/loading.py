@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,21 +32,32 @@ CORES_A_READER = 4  # where the network computes on the processor, too: a core d
 ENDED = (RuntimeError, ConnectionError, FileNotFoundError, EOFError)  # how a reader's end shows, by when it was
 
 
+class Photographs(Protocol):
+    """Photographs in files, whatever is known of them."""
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+
 class Shown(ABC):
     """A set of photographs as a training sees it."""
 
-    @abstractmethod
+    photographs: Photographs
+
     def __len__(self) -> int:
-        """How many there are."""
+        return len(self.photographs.files)
 
     @property
-    @abstractmethod
     def root(self) -> Path:
         """The folder of all."""
+        return self.photographs.root
 
-    @abstractmethod
     def file(self, place: int) -> str:
         """That of a photograph, below the folder."""
+        return self.photographs.files[place]
 
     @abstractmethod
     def look(self, epoch: int, place: int) -> tuple[Tensor, Tensor]:
@@ -63,16 +75,6 @@ class Labelled(Shown):
     photographs: PhotographSet
     view: View
     seed: int
-
-    def __len__(self) -> int:
-        return len(self.photographs)
-
-    @property
-    def root(self) -> Path:
-        return self.photographs.root
-
-    def file(self, place: int) -> str:
-        return self.photographs.files[place]
 
     def look(self, epoch: int, place: int) -> tuple[Tensor, Tensor]:
         random, size = generator(self.seed, "view", epoch, place), self.view.size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,16 +29,6 @@ class Boxed(Shown):
     photographs: DetectionSet
     view: BoxView
     seed: int
-
-    def __len__(self) -> int:
-        return len(self.photographs)
-
-    @property
-    def root(self) -> Path:
-        return self.photographs.root
-
-    def file(self, place: int) -> str:
-        return self.photographs.files[place]
 
     def look(self, epoch: int, place: int) -> tuple[Tensor, Tensor]:
         boxes, labels = self.photographs.objects[place].to_learn
