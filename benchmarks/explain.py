@@ -5,7 +5,8 @@
 deconvnet: one unit's projection beside a forward and a backward pass of the same part of the network to the image, for
     some layers of some networks, in turns
 top9: 16 units of 4 layers of alexnet over Imagenette's validation images beside an evaluation of that set
-occlusion: 49 places in batches, by the engine that is chosen, beside one after the other in torch
+occlusion: 49 places in batches, by the engine that is chosen, beside one after the other in torch; the engine is
+    prepared before, at a first image
 
 Prints one JSON line; a ratio is the explanation's time over the other's (occlusion: the other's over ours), the median
 of the rounds with its 95 % interval.
@@ -33,7 +34,7 @@ from convbench.timing.machine import describe_machine
 
 NETWORKS = ("alexnet", "mobilenet_v1", "resnet50", "googlenet")
 LAYERS = ("relu1", "relu2", "relu3", "relu5")  # of alexnet
-UNITS, PLACES, SIDE, SQUARE = 16, 7, 224, 44
+UNITS, PLACES, SQUARE = 16, 7, 44
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -62,10 +63,15 @@ def forward_and_backward(net: nn.Module, image: Tensor, layer: str) -> None:
     torch.autograd.grad(output.sum(), pixels)
 
 
+def network_and_image(name: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    return cb.build(name).eval(), torch.randn(cb.models.published_input(name))
+
+
 def deconvnets(rounds: int) -> dict[str, Any]:
     found = {}
     for name in NETWORKS:
-        net, image = cb.build(name).eval(), torch.randn(3, SIDE, SIDE)
+        net, image = network_and_image(name)
         for layer in (net.stages[len(net.stages) // 2], net.stages[-1]):
             found[f"{name} {layer}"] = compare(
                 partial(cb.explain.deconvnet, net, image, layer),
@@ -91,7 +97,7 @@ def top9(data_dir: Path | None, rounds: int) -> dict[str, Any]:
 
 
 def one_by_one(net: nn.Module, image: Tensor) -> None:
-    step = (SIDE - SQUARE) / (PLACES - 1)
+    step = (image.shape[1] - SQUARE) / (PLACES - 1)
     for row in range(PLACES):
         for column in range(PLACES):
             covered = image[None].clone()
@@ -104,11 +110,20 @@ def one_by_one(net: nn.Module, image: Tensor) -> None:
 def occlusions(rounds: int, precision: str) -> dict[str, Any]:
     found = {}
     for name in NETWORKS:
-        torch.manual_seed(0)
-        net, image = cb.build(name).eval(), torch.randn(3, SIDE, SIDE)
-        ours = partial(cb.explain.occlusion, net, image, steps=PLACES, square=SQUARE, precision=precision)
-        found[name] = compare(partial(one_by_one, net, image), ours, rounds)
+        net, image = network_and_image(name)
+        occluder = cb.explain.Occluder(net, steps=PLACES, square=SQUARE, precision=precision)
+        first = timed(partial(occluder, image))
+        (session,) = occluder.sessions.values()
+        compared = compare(partial(occluder, image), partial(one_by_one, net, image), rounds)
+        found[name] = {"engine": session.engine, "first_image_s": round(first, 2), **inverse(compared)}
     return found
+
+
+def inverse(compared: dict[str, Any]) -> dict[str, Any]:
+    """With how many times ours is faster for the ratio."""
+    low, high = compared["interval"] or (None, None)
+    interval = compared["interval"] and [round(1 / high, 2), round(1 / low, 2)]
+    return compared | {"ratio": round(1 / compared["ratio"], 2), "interval": interval}
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ ANSWERS: dict[str, Callable[[Tensor], Tensor]] = {  # what a made engine does to
     "faithful": lambda scores: scores,
     "rounding": lambda scores: scores.bfloat16().float(),
     "negating": lambda scores: -scores,
+    "negating-scores": lambda both: torch.cat([-both[:, :10], both[:, 10:]], 1),
     "exchanging": lambda scores: scores.roll(1, dims=1),
     "not-a-number": lambda scores: scores / 0,
 }
@@ -41,6 +42,16 @@ def images() -> Tensor:
 @pytest.fixture
 def memory(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "engines.json"
+
+
+class ScoresAndSums(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.net(images)
+        return torch.cat([scores, 1e6 * scores.square()], 1)
 
 
 def made(name: str, *, precision: str = "fp32", slow_s: float = 0.0) -> Engine:
@@ -98,6 +109,17 @@ class TestTheChoice:
         assert chosen.engine == "eager" and list(chosen.refused) == [wrong] and list(chosen.latency_ms) == ["eager"]
         with pytest.raises(ConvbenchError, match=wrong):
             choose(net, images, engine=wrong, memory=memory)
+
+    def test_compares_scores_apart_from_what_is_far_larger(
+        self, net: nn.Module, images: Tensor, memory: Path, engines: dict[str, Engine]
+    ) -> None:
+        both = ScoresAndSums(net)
+        engines["negating-scores"] = made("negating-scores")
+        assert choose(both, images, memory=memory).engine == "negating-scores"  # little of all that there is
+        with pytest.raises(ConvbenchError, match="negating-scores: its scores are off"):
+            choose(both, images, engine="negating-scores", widths=(10, 10))
+        engines["faithful"] = made("faithful")
+        assert choose(both, images, engine="faithful", widths=(10, 10)).engine == "faithful"
 
     def test_allows_what_the_precision_allows(self, net: nn.Module, images: Tensor, engines: dict[str, Engine]) -> None:
         engines["rounding"] = made("rounding", precision="bf16")

@@ -247,6 +247,13 @@ def test_local_response_normalisation_is_torchs(size: int, k: float) -> None:
     assert torch.allclose(session(images), net(images), atol=1e-5)
 
 
+def test_local_response_normalisation_is_one_node_at_every_conversion_of_a_network() -> None:
+    net = nn.Sequential(nn.LocalResponseNorm(5))
+    for _ in range(2):
+        assert "LRN" in {node.get_type_name() for node in to_openvino(net, (2, 7, 5, 5)).get_ops()}
+    assert set(vars(net[0])) == set(vars(nn.LocalResponseNorm(5)))
+
+
 class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x

@@ -144,6 +144,18 @@ def test_covering_the_digit_costs_probability_and_covering_the_margin_does_not(
     assert least < 0.5 * found.clean
 
 
+def test_an_occluder_prepares_its_engine_once_for_images_of_a_size(learnt: nn.Module, image: Tensor) -> None:
+    occluder = cb.explain.Occluder(learnt, "c3", square=7, steps=4, engine="openvino-fp32")
+    for one in (image, image.flip(2)):
+        found, alone = occluder(one), cb.explain.occlusion(learnt, one, "c3", square=7, steps=4, engine="eager")
+        torch.testing.assert_close(found.probability, alone.probability, atol=1e-4, rtol=1e-3)
+        assert found.activation is not None and alone.activation is not None
+        torch.testing.assert_close(found.activation, alone.activation, atol=1e-2, rtol=1e-3)
+        assert found.target == alone.target and found.clean == pytest.approx(alone.clean, abs=1e-4)
+    (session,) = occluder.sessions.values()
+    assert session.engine == "openvino-fp32"
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [

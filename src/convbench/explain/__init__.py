@@ -10,6 +10,7 @@ from convbench.explain.invariance import Invariance as Invariance
 from convbench.explain.invariance import invariance as invariance
 from convbench.explain.maps import Activations as Activations
 from convbench.explain.maps import activations as activations
+from convbench.explain.occlusion import Occluder as Occluder
 from convbench.explain.occlusion import Occlusion as Occlusion
 from convbench.explain.occlusion import occlusion as occlusion
 from convbench.explain.sanity import Sanity as Sanity

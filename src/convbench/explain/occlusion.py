@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,8 +16,11 @@ from convbench.errors import RequestError
 from convbench.evaluation.scoring import at_a_time
 from convbench.explain.deconvnet import Projection, deconvnet, one_image
 from convbench.explain.figure import PALETTE, Figure, Tile, coloured, in_colours, projected, sheet, stretched
+from convbench.modes import evaluation_mode
 from convbench.progress import progress
-from convbench.timing.choice import AUTO, choose
+from convbench.timing.choice import AUTO, Choice, choose
+
+Place = tuple[int, int]  # of the square's upper left corner: row, column
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,149 @@ class Occlusion:
         }
 
 
-class _Answers(nn.Module):
-    """The scores, and beside them one unit's activation summed over its map: (n, classes), or (n, classes + 1)."""
+class Occluder:
+    """Slides a grey square over image after image and sees what the network answers at each place.
 
-    def __init__(self, net: nn.Module, layer: str | None, unit: int | None) -> None:
+    What the engine needs is prepared at the first image and kept for those of the same size: of one image alone that
+    is most of the time. Weights that are changed later are not seen by engines that have made something else of them.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        layer: str | None = None,
+        *,
+        square: int | None = None,
+        steps: int = 14,
+        grey: Sequence[float] | None = None,
+        classes: Sequence[str] = (),
+        engine: str = AUTO,
+        precision: str = "fp32",
+        images: float = math.inf,
+    ) -> None:
+        """Of a network.
+
+        Args:
+            net: any module whose output is (n, classes) scores; left as it is
+            layer: whose strongest unit is watched, too; by default none
+            square: pixels of a side; by default a fifth of the image's shorter side (the paper does not say)
+            steps: places along each side, from edge to edge
+            grey: of each channel, on the network's scale; by default the image's mean
+            classes: names for the picture
+            engine, precision: as in `choose`: all places go through it in batches
+            images: that are to come; where there is little to do, "auto" is eager
+
+        Raises RequestError for fewer than two places.
+        """
+        if steps < 2:
+            raise RequestError(f"steps: expected at least 2 places along a side, found {steps}")
+        self.net, self.layer, self.square, self.steps, self.grey = net, layer, square, steps, grey
+        self.classes, self.engine, self.precision, self.images = tuple(classes), engine, precision, images
+        self.sessions: dict[torch.Size, Choice] = {}  # by the shape of an image
+        self.units = 0  # of the layer, once there is a session
+
+    def __call__(self, image: Tensor, target: int | None = None) -> Occlusion:
+        """Of an image, (channels, h, w) or a batch of one, prepared as the network reads it.
+
+        target: the class whose probability is asked for; by default the most probable in the clean image
+
+        Raises RequestError for a layer, class, square or grey that does not fit, and what `choose` raises.
+        """
+        batch = one_image(image)
+        square, colour = self._square(batch), self._colour(batch)
+        projection = None if self.layer is None else deconvnet(self.net, batch, self.layer)
+        covered = [
+            partial(_covered, place=place, square=square, colour=colour) for place in self._places(batch, square)
+        ]
+        scores, sums = self._answers(batch, [torch.clone, *covered])
+        if target is not None and not 0 <= target < scores.shape[1]:
+            raise RequestError(f"target: expected a class from 0 to {scores.shape[1] - 1}, found {target}")
+        target = int(scores[0].argmax()) if target is None else target
+        probability = scores.softmax(1)[:, target]
+        activation = sums[:, projection.unit] if projection else None
+        sides = self.steps, self.steps
+        return Occlusion(
+            probability=probability[1:].reshape(sides),
+            activation=None if activation is None else activation[1:].reshape(sides),
+            answers=scores[1:].argmax(1).reshape(sides),
+            image=batch[0].detach(),
+            target=target,
+            clean=float(probability[0]),
+            clean_activation=None if activation is None else float(activation[0]),
+            layer=self.layer,
+            projection=projection,
+            square=square,
+            classes=self.classes,
+        )
+
+    def _square(self, batch: Tensor) -> int:
+        shorter = min(batch.shape[2:])
+        square = max(1, shorter // 5) if self.square is None else self.square
+        if not 1 <= square <= shorter:
+            raise RequestError(f"square: expected 1 to {shorter} pixels, found {square}")
+        return square
+
+    def _colour(self, batch: Tensor) -> Tensor:
+        colour = batch.mean((0, 2, 3)) if self.grey is None else torch.tensor(tuple(self.grey), dtype=batch.dtype)
+        if len(colour) != batch.shape[1]:
+            raise RequestError(f"grey: expected a number for each of {batch.shape[1]} channels, found {len(colour)}")
+        return colour
+
+    def _places(self, batch: Tensor, square: int) -> list[Place]:
+        down, across = ((side - square) / (self.steps - 1) for side in batch.shape[2:])
+        return [
+            (round(row * down), round(column * across)) for row in range(self.steps) for column in range(self.steps)
+        ]
+
+    def _answers(self, image: Tensor, views: Sequence[Callable[[Tensor], Tensor]]) -> tuple[Tensor, Tensor]:
+        """Scores of all views of an image, and the sums of all units; no more than a batch of views is made at a time,
+        and all batches are of about one size, as what is missing in one is computed, too."""
+        batches = -(-len(views) // max(1, at_a_time(image[0, 0].numel()) // 3))
+        size = -(-len(views) // batches)
+        found = list[Tensor]()
+        with progress("covering", len(views), "places") as bar:
+            for start in range(0, len(views), size):
+                batch = torch.cat([view(image) for view in views[start : start + size]])
+                found.append(self._session(batch, batches)(batch))
+                bar.advance(len(batch))
+        answers = torch.cat(found)
+        classes = answers.shape[1] - self.units
+        return answers[:, :classes], answers[:, classes:]
+
+    def _session(self, batch: Tensor, batches: int) -> Choice:
+        shape = batch.shape[1:]
+        if shape not in self.sessions:
+            asked = _Answers(self.net, self.layer)
+            widths = asked.widths(batch[:1])
+            self.units = sum(widths[1:])
+            self.sessions[shape] = choose(
+                *(asked, batch),
+                engine=self.engine,
+                precision=self.precision,
+                batches=batches * self.images,
+                widths=widths,
+            )
+        return self.sessions[shape]
+
+
+class _Answers(nn.Module):
+    """The scores and, beside them, every unit of a layer summed over its map: (n, classes + units)."""
+
+    def __init__(self, net: nn.Module, layer: str | None) -> None:
         super().__init__()
-        self.net, self.layer, self.unit = net, layer, unit
+        self.net, self.layers = net, [] if layer is None else [layer]
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.layer is None:
-            scores: Tensor = self.net(images)
-            return scores
-        seen = watch(self.net, images, [self.layer, ""], _summed)
-        return torch.cat([seen[""], seen[self.layer][:, self.unit, None]], 1)
+        return torch.cat(self.parts(images), 1)
+
+    def parts(self, images: Tensor) -> list[Tensor]:
+        seen = watch(self.net, images, ["", *self.layers], _summed)
+        return [seen[name] for name in ("", *self.layers)]
+
+    def widths(self, images: Tensor) -> list[int]:
+        """How many classes there are, and how many units."""
+        with evaluation_mode(self.net), torch.inference_mode():
+            return [part.shape[1] for part in self.parts(images)]
 
 
 def _summed(output: Tensor) -> Tensor:
@@ -117,78 +251,22 @@ def occlusion(
     engine: str = AUTO,
     precision: str = "fp32",
 ) -> Occlusion:
-    """Slide a grey square over an image and see what the network answers at each place.
-
-    Args:
-        net: any module whose output is (n, classes) scores; left as it is
-        image: (channels, h, w) or a batch of one, prepared as the network reads it
-        layer: whose strongest unit is watched, too; by default none
-        target: the class whose probability is asked for; by default the most probable in the clean image
-        square: pixels of a side; by default a fifth of the image's shorter side (the paper does not say)
-        steps: places along each side, from edge to edge
-        grey: of each channel, on the network's scale; by default the image's mean
-        classes: names for the picture
-        engine, precision: as in `choose`: all places go through it in batches
-
-    Raises RequestError for a layer, class or square that does not fit, and what `choose` raises.
-    """
-    batch = one_image(image)
-    channels, height, width = batch.shape[1:]
-    square = max(1, min(height, width) // 5) if square is None else square
-    if not 1 <= square <= min(height, width):
-        raise RequestError(f"square: expected 1 to {min(height, width)} pixels, found {square}")
-    if steps < 2:
-        raise RequestError(f"steps: expected at least 2 places along a side, found {steps}")
-    colour = batch.mean((0, 2, 3)) if grey is None else torch.tensor(tuple(grey), dtype=batch.dtype)
-    if len(colour) != channels:
-        raise RequestError(f"grey: expected a number for each of {channels} channels, found {len(colour)}")
-    places = [
-        (round(row * (height - square) / (steps - 1)), round(column * (width - square) / (steps - 1)))
-        for row in range(steps)
-        for column in range(steps)
-    ]
-    projection = None if layer is None else deconvnet(net, batch, layer)
-    asked = _Answers(net, layer, projection.unit if projection else None)
-    covered = [partial(_covered, place=place, square=square, colour=colour) for place in places]
-    found = _run(asked, batch, [torch.clone, *covered], engine, precision)
-    scores, sums = (found, None) if layer is None else (found[:, :-1], found[:, -1])
-    if target is not None and not 0 <= target < scores.shape[1]:
-        raise RequestError(f"target: expected a class from 0 to {scores.shape[1] - 1}, found {target}")
-    target = int(scores[0].argmax()) if target is None else target
-    probability = scores.softmax(1)[:, target]
-    return Occlusion(
-        probability=probability[1:].reshape(steps, steps),
-        activation=None if sums is None else sums[1:].reshape(steps, steps),
-        answers=scores[1:].argmax(1).reshape(steps, steps),
-        image=batch[0].detach(),
-        target=target,
-        clean=float(probability[0]),
-        clean_activation=None if sums is None else float(sums[0]),
-        layer=layer,
-        projection=projection,
+    """Slide a grey square over one image and see what the network answers at each place: as `Occluder`, for once."""
+    occluder = Occluder(
+        *(net, layer),
         square=square,
-        classes=tuple(classes),
+        steps=steps,
+        grey=grey,
+        classes=classes,
+        engine=engine,
+        precision=precision,
+        images=1,
     )
+    return occluder(image, target)
 
 
-def _covered(image: Tensor, place: tuple[int, int], square: int, colour: Tensor) -> Tensor:
+def _covered(image: Tensor, place: Place, square: int, colour: Tensor) -> Tensor:
     top, left = place
     covered = image.clone()
     covered[:, :, top : top + square, left : left + square] = colour[:, None, None]
     return covered
-
-
-def _run(
-    asked: nn.Module, image: Tensor, views: Sequence[Callable[[Tensor], Tensor]], engine: str, precision: str
-) -> Tensor:
-    """All views of an image through the fastest engine; no more than a batch of them is made at a time."""
-    size = min(len(views), at_a_time(image[0, 0].numel()))
-    answers, session = list[Tensor](), None
-    with progress("covering", len(views), "places") as bar:
-        for start in range(0, len(views), size):
-            batch = torch.cat([view(image) for view in views[start : start + size]])
-            if session is None:
-                session = choose(asked, batch, engine=engine, precision=precision, batches=-(-len(views) // size))
-            answers.append(session(batch))
-            bar.advance(len(batch))
-    return torch.cat(answers)

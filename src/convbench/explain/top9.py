@@ -81,6 +81,7 @@ class Peaks(nn.Module):
     def __init__(self, net: nn.Module, units: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
         self.net, self.units = net, {layer: list(numbers) for layer, numbers in units.items()}
+        self.widths = [len(numbers) for numbers in units.values()]
 
     def forward(self, images: Tensor) -> Tensor:
         peaks = watch(self.net, images, self.units, strongest)
@@ -177,7 +178,11 @@ def _strongest_images(
         for batch in prepared(source, todo, shape):
             if session is None:
                 session = choose(
-                    *(peaks, batch), engine=engine, precision=precision, batches=-(-len(source) // len(batch))
+                    *(peaks, batch),
+                    engine=engine,
+                    precision=precision,
+                    batches=-(-len(source) // len(batch)),
+                    widths=peaks.widths,
                 )
             here = session(batch)
             places = torch.arange(done, done + len(batch))[:, None].expand(-1, here.shape[1])

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +65,7 @@ def choose(
     precision: str = "bf16",
     calibration: Tensor | None = None,
     batches: float = math.inf,
+    widths: Sequence[int] = (),
     memory: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Choice:
@@ -79,6 +80,8 @@ def choose(
         precision: the lowest that "auto" may take: "fp32", "bf16" or "int8"
         calibration: float32 images for int8, a hundred; without any, "auto" leaves int8 out
         batches: that are to come; where eager does them in less than `WORTH_S`, "auto" is eager
+        widths: of the outputs' parts along axis 1 where they are not all scores of the same scale: each is compared by
+            itself
         memory: the file of choices made before; by default engines.json in the user's cache
         say: gets the name of an engine when it is tried
 
@@ -90,7 +93,7 @@ def choose(
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    trial = _Trial(net, images, checked if checked is not None else images, calibration, say)
+    trial = _Trial(net, images, checked if checked is not None else images, calibration, widths, say)
     if engine != AUTO:
         if reason := open_engine(engine).missing():
             raise RequestError(f"engine {engine} is missing here: {reason}")
@@ -124,9 +127,10 @@ class _Trial:
         images: Tensor,
         checked: Tensor,
         calibration: Tensor | None,
+        widths: Sequence[int],
         say: Callable[[str], None],
     ) -> None:
-        self.net, self.images, self.calibration, self.say = net, images, calibration, say
+        self.net, self.images, self.calibration, self.widths, self.say = net, images, calibration, widths, say
         self.batches = [batch for batch in checked.split(len(images)) if len(batch) == len(images)]
         if not self.batches:
             raise RequestError(f"expected at least {len(images)} images to check on, one batch, found {len(checked)}")
@@ -144,6 +148,13 @@ class _Trial:
     def answers(self, session: Session) -> Tensor:
         return torch.cat([session(batch) for batch in self.batches])
 
+    def parts(self, answers: Tensor) -> list[tuple[Tensor, ...]]:
+        """Of the reference and of `answers`, side by side; whole where the shapes differ, which is an answer, too."""
+        both = self.reference, answers
+        if not self.widths or answers.shape != self.reference.shape:
+            return [both]
+        return list(zip(*(one.split(list(self.widths), 1) for one in both), strict=True))
+
     def attempt(self, name: str) -> bool:
         """Whether the engine may be used; then its session is there, else the reason."""
         if name in self.sessions or name in self.refused:
@@ -154,12 +165,12 @@ class _Trial:
             if reason := engine.missing():
                 raise RequestError(reason)
             session = engine.prepare(self.net, self.images, self.calibration)
-            answers = self.answers(session)
-            fidelity = compare_outputs(self.reference, answers, engine.precision)
-            if not fidelity.passed:
-                raise ConvbenchError(fidelity.why)
-            if engine.precision == "int8":
-                check_int8(self.reference, answers)
+            for reference, answers in self.parts(self.answers(session)):
+                fidelity = compare_outputs(reference, answers, engine.precision)
+                if not fidelity.passed:
+                    raise ConvbenchError(fidelity.why)
+                if engine.precision == "int8":
+                    check_int8(reference, answers)
         except ConvbenchError as error:
             self.refused[name] = str(error)
             return False

@@ -36,7 +36,7 @@ def to_openvino(net: nn.Module, shape: Shape, *, any_batch: bool = False) -> ope
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     by_module, by_node = local_response_normalisation()
-    with _tracing(net, "OpenVINO"), _forwards_put_back(net):
+    with _tracing(net, "OpenVINO"), _attributes_put_back(net):
         frontend = FrontEndManager().load_by_framework("pytorch")
         frontend.add_extension(by_node)
         decoder = TorchScriptPythonDecoder(
@@ -91,14 +91,16 @@ def _tracing(net: nn.Module, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _forwards_put_back(net: nn.Module) -> Iterator[None]:
-    """The frontend leaves a `forward` in the modules that an extension is for, which a copy would share."""
-    plain = [module for module in net.modules() if "forward" not in vars(module)]
+def _attributes_put_back(net: nn.Module) -> Iterator[None]:
+    """The frontend leaves a `forward` in the modules that an extension is for, which a copy would share, and the old
+    one under a name by which it knows them for done: the next conversion would pass them over."""
+    before = [(module, set(vars(module))) for module in net.modules()]
     try:
         yield
     finally:
-        for module in plain:
-            vars(module).pop("forward", None)
+        for module, names in before:
+            for name in set(vars(module)) - names:
+                delattr(module, name)
 
 
 def _reason(error: Exception) -> str:
