@@ -15,11 +15,20 @@ import pytest
 import torchvision
 from rich.console import Console
 
+from convbench.bench.suite import open_suite
 from convbench.claims.ledger import read_claims
+from convbench.detection import registry as detectors
+from convbench.detection.parts import detector_cost, open_on_meta
 from convbench.errors import RequestError
 from convbench.models.registry import FAMILIES, names, published_input
 from convbench.report.retelling import ERRORS, retell
-from convbench.report.stories import describe_network, describe_networks, print_networks, print_story
+from convbench.report.stories import (
+    describe_detectors,
+    describe_network,
+    describe_networks,
+    print_networks,
+    print_story,
+)
 
 ENTRIES = {entry["name"]: entry for entry in describe_networks()}
 LEDGER = {
@@ -209,6 +218,59 @@ class TestStory:
     def test_unknown_name_gives_the_nearest(self) -> None:
         with pytest.raises(RequestError, match="unknown network 'vgg61': nearest are vgg1"):
             print_story("vgg61")
+
+
+DETECTORS = {entry["name"]: entry for entry in describe_detectors()}
+
+
+class TestDetectors:
+    def test_there_is_an_entry_for_each_registered_one(self) -> None:
+        assert tuple(DETECTORS) == detectors.names()
+        assert all(entry["family"] == detectors.family_of(name) for name, entry in DETECTORS.items())
+        assert not DETECTORS.keys() & ENTRIES.keys()
+
+    @pytest.mark.parametrize("name", detectors.names())
+    def test_counts_are_those_of_the_detector(self, name: str) -> None:
+        net, entry = open_on_meta(name), DETECTORS[name]
+        cost = detector_cost(net, name)
+        assert (entry["params"], entry["macs"]) == (cost.params, cost.macs)
+        assert (entry["input"], entry["classes"]) == ([3, net.side, net.side], net.num_classes)
+
+    def test_rows_are_the_suites_and_their_ap_the_ledgers(self) -> None:
+        by_detector = dict[str, list[str]]()
+        for spec in open_suite("detection-matrix")[1].detectors:
+            by_detector.setdefault(spec.detector, []).append(spec.row)
+        assert {name: entry["rows"] for name, entry in DETECTORS.items()} == by_detector
+        assert [DETECTORS[name]["ap"] for name in ("ssd300_mobilenet_v1", "faster_rcnn_vgg16")] == [19.3, 25.7]
+
+    def test_each_has_a_line_after_the_networks(self) -> None:
+        lines = printed(print_networks_on)
+        listed = [line for line in lines if line.split() and line.split()[0] in DETECTORS]
+        assert [line.split()[0] for line in listed] == list(DETECTORS)
+        assert " ".join(listed[-1].split()) == (
+            "faster_rcnn_mobilenet_v1 2017 6.066 30,493.7 19.8 COCO minival, 600 pixels"
+        )
+        assert lines.index(listed[0]) > max(i for i, line in enumerate(lines) if line.startswith("mobilenet_v1"))
+        assert not any(line.startswith("vgg") for line in printed(lambda console: print_networks("ssd", console)))
+
+    @pytest.mark.parametrize("name", detectors.names())
+    def test_story_tells_paper_counts_and_precision(self, name: str) -> None:
+        text, entry = story(name), DETECTORS[name]
+        assert text.startswith(f"{entry['title']}  {name}\n") and f"detection/{entry['family']}.py" in text
+        assert f"{entry['params']:,}" in text and f"{entry['macs']:,}" in text and entry["paper"] in text
+        told = {figure["value"] for figure in describe_network(name)["figures"] if figure["metric"] == "ap"}
+        assert entry["ap"] in told and len(told) >= len(entry["rows"])
+        assert all(re.search(rf"^AP +{value} %", text, re.MULTILINE) for value in told)
+        json.dumps(describe_network(name))
+
+    def test_story_of_one_size_has_its_printed_counts(self) -> None:
+        assert "30,493,700,224; printed 30.5G (Howard et al. 2017, table 13)" in story("faster_rcnn_mobilenet_v1")
+        assert "34,305,206; printed 33.1M (Howard et al. 2017, table 13)\n" in story("ssd300_vgg16")
+        assert "learn in turns" in story("faster_rcnn_vgg16") and "sigmoid" not in story("ssd300_vgg16")
+
+    def test_unknown_name_gives_the_nearest(self) -> None:
+        with pytest.raises(RequestError, match="unknown network 'ssd300': nearest is ssd300_vgg16"):
+            print_story("ssd300")
 
 
 SOURCE = '''"""Nets: a first paragraph.

@@ -47,13 +47,19 @@ def models(
     family: Annotated[str | None, typer.Option(help="One family alone, such as vgg.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the networks with their published figures, or tell the story of one."""
-    from convbench.report.stories import describe_network, describe_networks, print_networks, print_story
+    """List the networks and detectors with their published figures, or tell the story of one."""
+    from convbench.report.stories import (
+        describe_detectors,
+        describe_network,
+        describe_networks,
+        print_networks,
+        print_story,
+    )
 
     if name is not None:
         print(json.dumps(describe_network(name), indent=1)) if as_json else print_story(name)
     elif as_json:
-        print(json.dumps(describe_networks(family), indent=1))
+        print(json.dumps(describe_networks(family) + describe_detectors(family), indent=1))
     else:
         print_networks(family)
 

@@ -17,6 +17,8 @@ from typing import Any
 from convbench.errors import unknown
 
 ERRORS = ("top1_error", "top5_error", "error")  # metrics, in percent
+PRECISIONS = ("ap", "ap50", "ap75", "map")  # of detectors, in percent
+KINDS = {"networks": "models", "detectors": "detection"}  # a ledger's file of what is built here: where it is built
 PLACE = re.compile("tables?|figures?|sections?|study")  # how a source begins that is a place in a paper
 
 
@@ -25,19 +27,35 @@ def describe_networks(family: str | None = None) -> list[dict[str, Any]]:
 
     With `family`, the name of a file in models/, only that family's; RequestError for an unknown one.
     """
-    families = {entry["family"] for entry in _entries().values()}
+    return _of_family(family, _entries("networks"))
+
+
+def describe_detectors(family: str | None = None) -> list[dict[str, Any]]:
+    """Every detector's entry in published/detectors.toml with its name and `ap`, which table 13 of Howard et al. 2017
+    has for its size, in the order of the papers.
+
+    With `family`, the name of a file in detection/, only that family's; RequestError for an unknown one.
+    """
+    figures = [figure for ledger in _papers() for figure in ledger.get("figures", ())]
+    aps = {figure["network"]: figure["value"] for figure in figures if figure["metric"] == "ap"}
+    return [{**entry, "ap": aps[entry["rows"][-1]]} for entry in _of_family(family, _entries("detectors"))]
+
+
+def _of_family(family: str | None, entries: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    families = {entry["family"] for kind in KINDS for entry in _entries(kind).values()}
     if family is not None and family not in families:
         raise unknown("family", family, families)
-    return [{"name": name, **entry} for name, entry in _entries().items() if family in (None, entry["family"])]
+    return [{"name": name, **entry} for name, entry in entries.items() if family in (None, entry["family"])]
 
 
 def describe_network(name: str) -> dict[str, Any]:
-    """A network's entry and the story around it, as plain values.
+    """A network's or a detector's entry and the story around it, as plain values.
 
     Adds to the entry:
         about: the paper's idea; None for what is in no paper
         published_in: the paper's title, authors, venue and year; None where the ledger has no file of it
-        headline, tables, departures, variant: what the family's file says (see `retell`)
+        file: the family's, within the package
+        headline, tables, departures, variant: what that file says (see `retell`)
         figures: every published number of this network, each with data, protocol, source and confidence
         relatives: the networks of the same file
         commands: what to type next
@@ -47,20 +65,22 @@ def describe_network(name: str) -> dict[str, Any]:
     >>> describe_network("vgg16")["variant"]
     "VGG(column='D')"
     """
-    entries = _entries()
-    if name not in entries:
-        raise unknown("network", name, entries)
+    kind = next((kind for kind in KINDS if name in _entries(kind)), None)
+    if kind is None:
+        raise unknown("network", name, [known for kind in KINDS for known in _entries(kind)])
+    entries, file = _entries(kind), f"{KINDS[kind]}/{_entries(kind)[name]['family']}.py"
     entry = entries[name]
     relatives = [other for other in entries if entries[other]["family"] == entry["family"]]
     of_paper = [entries[other] for other in relatives if entries[other].get("paper") == entry.get("paper")]
     papers = [ledger["paper"] for ledger in _papers() if _citation(ledger["paper"]) == entry.get("paper")]
-    told = retell(_source(entry["family"]), name)
+    told = retell(resources.files("convbench").joinpath(file).read_text(), name)
     told["departures"] = [text for text in told["departures"] if _concerns(text, name, relatives)]
     return {
         "name": name,
         **entry,
         "about": next((other["about"].strip() for other in (entry, *of_paper) if "about" in other), None),
         "published_in": papers[0] if papers else None,
+        "file": file,
         **told,
         "figures": _figures(name, entry),
         "relatives": relatives,
@@ -141,13 +161,15 @@ def _variant(syntax: ast.Module, name: str) -> str | None:
 def _figures(name: str, entry: dict[str, Any]) -> list[dict[str, Any]]:
     """The ledger's figures of a network, and its entry's errors where the ledger has none.
 
-    The source of a figure from another paper than the network's own begins with that paper.
+    The source of a figure from another paper than the network's own begins with that paper. Of the rows that a detector
+    has in a table, those at other sizes of the image than its own give their AP alone.
     """
     found: list[dict[str, Any]] = []
+    rows = entry.get("rows", [name])
     for ledger in _papers():
         own, paper = _citation(ledger["paper"]) == entry.get("paper"), _short(ledger["paper"])
         for figure in ledger.get("figures", ()):
-            if figure["network"] == name:
+            if figure["network"] in (name, rows[-1]) or (figure["network"] in rows and figure["metric"] in PRECISIONS):
                 elsewhere = not own and PLACE.match(figure["source"])
                 found.append({**figure, "source": f"{paper}, {figure['source']}"} if elsewhere else figure)
     known = {(figure["metric"], figure["data"]) for figure in found}
@@ -170,8 +192,8 @@ def _short(paper: dict[str, Any]) -> str:
 
 
 @cache
-def _entries() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(resources.files("convbench").joinpath("published", "networks.toml").read_text())
+def _entries(kind: str) -> dict[str, dict[str, Any]]:
+    return tomllib.loads(resources.files("convbench").joinpath("published", f"{kind}.toml").read_text())
 
 
 @cache
@@ -186,7 +208,3 @@ def _in_deck(name: str) -> bool:
     """Whether a claim of the lecture deck is about the network."""
     deck = resources.files("convbench").joinpath("published", "deck.toml").read_text()
     return re.search(rf'\b(network|minus|per) = "{name}"', deck) is not None
-
-
-def _source(family: str) -> str:
-    return resources.files("convbench").joinpath("models", f"{family}.py").read_text()

@@ -1,18 +1,18 @@
-"""The networks on the terminal: the list of all, and the story of each on one screen."""
+"""The networks and detectors on the terminal: the list of all, and the story of each on one screen."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from convbench.report.retelling import ERRORS, describe_network, describe_networks
+from convbench.report.retelling import ERRORS, PRECISIONS, describe_detectors, describe_network, describe_networks
 
-__all__ = ["describe_network", "describe_networks", "print_networks", "print_story"]
+__all__ = ["describe_detectors", "describe_network", "describe_networks", "print_networks", "print_story"]
 
 UNKNOWN = "–"
 LIST_WIDTH, STORY_WIDTH = 120, 104  # characters where no terminal says; longer lines of prose are hard to read
@@ -26,46 +26,70 @@ FOOTER = (
     "M: millions. Errors are a single network's, as its own paper gives them. One crop, ten crops and dense evaluation "
     "differ by more than many neighbours in this list do: compare within a protocol.\n"
     "¹ without 1,700 blacklisted images, which flatters by 0.2 to 0.3   ² unverified: the paper was not at hand\n"
+    "AP: average precision of COCO, over overlaps of 0.5 to 0.95, by table 13 of Howard et al. 2017.\n"
     "The story of one: convbench models NAME"
 )
 COUNTS = {"params": "parameters", "macs": "multiply-adds", "connections": "connections"}
 PARTIAL = {"layer", "image_size", "num_classes", "auxiliary"}  # keys of figures that count another thing than `input`
+PRECISION_NAMES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "map": "mAP"}
 CONFIDENCE = {"verified": "", "recalled": "unverified", "computed": "computed here"}
 
 
 def print_networks(family: str | None = None, console: Console | None = None) -> None:
-    """The networks, a line each: year, counts, published errors with their protocol; a dash where there are none.
+    """The networks, a line each: year, counts, published errors with their protocol; a dash where there are none. Then
+    the detectors, with their average precision.
 
     With `family`, that family's only; RequestError for an unknown one.
     """
     console = console or _console(LIST_WIDTH)
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("network", no_wrap=True)
-    for heading in ("year", "params,\nM", "multiply-\nadds, M", "top-1\n%", "top-5\n%"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("measured on")
-    above = None
-    for entry in describe_networks(family):
-        if above not in (None, entry["family"]):
-            table.add_row()
-        above = entry["family"]
-        measured = _listed(SHORT.get(entry.get("data", ""), entry.get("data")), entry.get("protocol"))
-        table.add_row(
-            entry["name"],
-            str(entry.get("year", UNKNOWN)),
-            f"{entry['params'] / 1e6:,.3f}",
-            f"{entry['macs'] / 1e6:,.1f}",
-            str(entry.get("top1_error", entry.get("error", UNKNOWN))),
-            str(entry.get("top5_error", UNKNOWN if "error" not in entry else "")),
-            Text(measured + ("²" if entry.get("confidence") == "recalled" else "")),
-        )
-    console.print(table)
-    console.print()
+    networks, detectors = describe_networks(family), describe_detectors(family)
+    if networks:
+        table = _listing("network", "top-1\n%", "top-5\n%")
+        for entry in _with_gaps(table, networks):
+            measured = _listed(SHORT.get(entry.get("data", ""), entry.get("data")), entry.get("protocol"))
+            table.add_row(
+                *_counts(entry),
+                str(entry.get("top1_error", entry.get("error", UNKNOWN))),
+                str(entry.get("top5_error", UNKNOWN if "error" not in entry else "")),
+                Text(measured + ("²" if entry.get("confidence") == "recalled" else "")),
+            )
+        console.print(table)
+        console.print()
+    if detectors:
+        table = _listing("detector", "AP\n%")
+        for entry in _with_gaps(table, detectors):
+            table.add_row(*_counts(entry), str(entry["ap"]), f"COCO minival, {entry['input'][-1]} pixels")
+        console.print(table)
+        console.print()
     console.print(Text(FOOTER, "dim"))
 
 
+def _listing(what: str, *measures: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(what, no_wrap=True)
+    for heading in ("year", "params,\nM", "multiply-\nadds, M", *measures):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("measured on")
+    return table
+
+
+def _with_gaps(table: Table, entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The entries in turn, with an empty row in the table between families."""
+    above = None
+    for entry in entries:
+        if above not in (None, entry["family"]):
+            table.add_row()
+        above = entry["family"]
+        yield entry
+
+
+def _counts(entry: dict[str, Any]) -> tuple[str, ...]:
+    millions = f"{entry['params'] / 1e6:,.3f}", f"{entry['macs'] / 1e6:,.1f}"
+    return entry["name"], str(entry.get("year", UNKNOWN)), *millions
+
+
 def print_story(name: str, console: Console | None = None) -> None:
-    """A network on one screen: its paper, the idea, the paper's table, departures, errors, relatives.
+    """A network or a detector on one screen: its paper, the idea, the paper's table, departures, errors, relatives.
 
     Raises RequestError for an unknown name.
     """
@@ -95,6 +119,9 @@ def print_story(name: str, console: Console | None = None) -> None:
     if errors := _measurements(story["figures"]):
         console.print(Text("\nPublished errors", "bold"))
         console.print(_grid(errors))
+    if precisions := _precisions(story["figures"]):
+        console.print(Text("\nPublished average precision", "bold"))
+        console.print(_grid(precisions))
     console.print()
     relatives = _named(Text(" ".join(story["relatives"])), name)
     console.print(_grid([(_bold("relatives"), relatives), (_bold("try"), "\n".join(story["commands"]))]))
@@ -105,12 +132,13 @@ def _facts(story: dict[str, Any]) -> Table:
     shape = "x".join(map(str, story["input"]))
     facts = [
         ("idea", story["idea"]),
-        ("code", _listed(story["variant"], f"models/{story['family']}.py")),
+        ("code", _listed(story["variant"], story["file"])),
         ("input", f"{shape}, {story['classes']} classes"),
     ]
     for metric, label in COUNTS.items():
         if metric in story:
-            printed = [_printed(f) for f in story["figures"] if f["metric"] == metric and not PARTIAL & f.keys()]
+            same = [f for f in story["figures"] if f["metric"] == metric and not PARTIAL & f.keys()]
+            printed = [_printed(f) for f in same if f["value"] != story[metric] or f["confidence"] != "computed"]
             facts.append((label, f"{story[metric]:,}" + (f"; printed {_listed(*printed)}" if printed else "")))
     if "departure" in story:
         facts.append(("origin", story["departure"]))
@@ -132,6 +160,20 @@ def _measurements(figures: Sequence[dict[str, Any]]) -> list[tuple[str, str, str
             row = rows.setdefault((_listed(figure["data"], figure["protocol"]), source), {})
             row[figure["metric"]] = figure["value"]
     return [(f"{_percents(values)} %", measured, source) for (measured, source), values in rows.items()]
+
+
+def _precisions(figures: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """(metric, value, measured on, source) of a detector's; a row of a table, which names the size, with its name."""
+    return [
+        (
+            PRECISION_NAMES[figure["metric"]],
+            f"{figure['value']} %",
+            _listed(figure["data"], figure["protocol"]),
+            _listed(figure["source"], "" if figure["network"].islower() else figure["network"]),
+        )
+        for figure in figures
+        if figure["metric"] in PRECISIONS
+    ]
 
 
 def _percents(values: dict[str, float]) -> str:
