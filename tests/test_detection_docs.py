@@ -19,6 +19,7 @@ from convbench.counting import trace
 from convbench.detection.parts import detector_cost, open_on_meta
 from convbench.detection.trunk import Trunk
 from convbench.files import make_folder, write_json
+from convbench.report.detections import FIGURES, print_detector_result
 from convbench.report.matrix import markdown, matrix
 from convbench.report.records import Record, read_suites
 
@@ -100,3 +101,22 @@ def test_the_table_of_trainings_is_of_their_records(file: Path) -> None:
     ]
     assert f"| {' | '.join(cells)} |" in text
     assert f"[record](detection/{file.name})" in text
+
+
+def test_a_pass_of_faster_rcnn_takes_as_long_as_the_document_says() -> None:
+    kept = {file.stem: json.loads(file.read_text()) for file in (DOCS / "detection").glob("*.json")}
+    one, other = (kept[f"{name}-mobilenet-cells"] for name in ("faster-rcnn", "ssd300"))
+    times = (one["minutes"] / one["passes"]) / (other["minutes"] / other["passes"])
+    assert round(times) == 11 and "takes eleven times as long" in (DOCS / "detection.md").read_text()
+
+
+def test_what_is_told_of_annotations(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = dict.fromkeys(FIGURES, 0.5)
+    result = {**figures, "voc": {"07": {"cell": 0.5}, "area": {"cell": 0.5}}, "per_class": {"cell": 0.5}, "n": 72}
+    print_detector_result(
+        "cells", result, {"train": {"n": 1292, "noted": {"without area": 2}}, "test": result | {"noted": {}}}
+    )
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "train: 1,292 images; of the annotations: without area 2",
+        "test: 72 images",
+    ]

@@ -67,7 +67,8 @@ def train(
     if as_json:
         print(json.dumps(run.record, indent=1))
     else:
-        print_detector_result(run.record["title"], run.record["detected"])
+        read = {split: about for split, about in run.record["data"].items() if split != "classes"}
+        print_detector_result(run.record["title"], run.record["detected"], read)
         print(f"run: {folder}, boxes drawn: {folder / 'found.png'}")
 
 
@@ -90,7 +91,10 @@ def evaluate(
 
     detector = load_detector(weights, network, parse_settings(arguments, "--argument"))
     result = evaluate_detector(detector, data_name, split=split, most=most, out=out, data_dir=data_dir)
-    print(json.dumps(result, indent=1)) if as_json else print_detector_result(f"{weights}, {data_name} {split}", result)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        print_detector_result(f"{weights}, {data_name} {split}", result, {split: result})
 
 
 @detect_app.command()

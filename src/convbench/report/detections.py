@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -31,8 +31,11 @@ FIGURES = {  # COCO's, in its order
 CLASSES = 20  # listed, at most
 
 
-def print_detector_result(title: str, result: dict[str, Any]) -> None:
-    """COCO's twelve figures, Pascal VOC's means, and both of each class, the best first."""
+def print_detector_result(title: str, result: dict[str, Any], read: Mapping[str, dict[str, Any]]) -> None:
+    """COCO's twelve figures, Pascal VOC's means, and both of each class, the best first.
+
+    read: of each split how many images there were, `n`, and what was `noted` in their annotations
+    """
     console = Console()
     console.print(Text(title, style="bold"), soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -54,8 +57,10 @@ def print_detector_result(title: str, result: dict[str, Any]) -> None:
     console.print(table)
     if len(there) > CLASSES:
         console.print(f"and {len(there) - CLASSES} more classes; --json lists all")
-    noted = ", ".join(f"{what} {count}" for what, count in result.get("noted", {}).items())
-    console.print(f"{result['n']:,} images" + (f"; of the annotations: {noted}" if noted else ""))
+    for split, about in read.items():
+        noted = ", ".join(f"{what} {count:,}" for what, count in about["noted"].items())
+        text = f"{split}: {about['n']:,} images" + (f"; of the annotations: {noted}" if noted else "")
+        console.print(Text(text), soft_wrap=True)
 
 
 def figure(value: float | None) -> str:
