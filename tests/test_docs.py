@@ -6,13 +6,17 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import pytest
+import torch
 
 from convbench.bench.execute import resolve_recipe
 from convbench.bench.runner import plain, recorded_recipe
 from convbench.bench.suite import open_suite, read_claim
+from convbench.counting import trace
+from convbench.models import build, published_input
 
 DOCS = Path(__file__).parents[1] / "docs"
 RECORDS: dict[str, dict[str, Any]] = {
@@ -119,6 +123,30 @@ def test_the_figures_of_detection_are_the_benchmarks() -> None:
         f"are there {judged['faster']:.1f} times before pycocotools'",
     ):
         assert told in text
+
+
+def test_the_figures_of_explaining_are_the_benchmarks() -> None:
+    text = " ".join((DOCS / "performance.md").read_text().split())
+    record = json.loads((DOCS / "performance/explain.json").read_text())
+    projected = [one["ratio"] for one in record["deconvnet"].values()]
+    covered = record["occlusion"]["bf16"]
+    ratios = {name: one["ratio"] for name, one in covered.items()}
+    prepared = [one["first_image_s"] for one in covered.values()]
+    with torch.device("meta"):
+        work = 2 * trace(build("resnet50"), published_input("resnet50")).macs
+    rate = 50 * work / covered["resnet50"]["ours_s"] / 1e9
+    assert max(projected) <= 1.3 and record["top9"]["ratio"] <= 1.5 and geometric_mean(ratios.values()) >= 5
+    for told in (
+        f"costs {min(projected):.2f} to {max(projected):.2f} times a forward and a backward pass",
+        f"{record['top9']['images']:,} photographs, with all its projections, takes "
+        f"{record['top9']['ratio']:.2f} times as long",
+        "is {alexnet:.1f} (alexnet), {mobilenet_v1:.1f} (mobilenet_v1), {resnet50:.1f} (resnet50) and {googlenet:.1f} "
+        "(googlenet) times faster".format(**ratios),
+        f"{geometric_mean(ratios.values()):.1f} times in geometric mean",
+        f"prepared in {min(prepared):.1f} to {max(prepared):.1f} s",
+        f"it then computes {rate:,.0f} GFLOP/s",
+    ):
+        assert told in text, told
 
 
 def test_the_figures_of_the_sanity_check_are_its_record() -> None:

@@ -10,8 +10,8 @@ stride 16, a region of 14 x 14 of its map, and the rest of the classification ne
     faster_rcnn_mobilenet_v1      separable11     14 x 14, separable12 and 13, mean
 
 Departures:
-- Images are squares, of 600 or 300 pixels, where the paper keeps their proportions; anchors have the same sides in pixels
-  in both, as in the API.
+- Images are squares, of 600 or 300 pixels, where the paper keeps their proportions; anchors have the same sides in
+  pixels in both, as in the API.
 - Where the paper pools regions, these are aligned (He et al. 2017, arXiv:1703.06870), by torchvision.
 - Proposals and regions learn together, where the paper's learn in turns.
 """

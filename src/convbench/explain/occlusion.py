@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -140,10 +140,7 @@ class Occluder:
         batch = one_image(image)
         square, colour = self._square(batch), self._colour(batch)
         projection = None if self.layer is None else deconvnet(self.net, batch, self.layer)
-        covered = [
-            partial(_covered, place=place, square=square, colour=colour) for place in self._places(batch, square)
-        ]
-        scores, sums = self._answers(batch, [torch.clone, *covered])
+        scores, sums = self._answers(batch, self._places(batch, square), square, colour)
         if target is not None and not 0 <= target < scores.shape[1]:
             raise RequestError(f"target: expected a class from 0 to {scores.shape[1] - 1}, found {target}")
         target = int(scores[0].argmax()) if target is None else target
@@ -183,17 +180,25 @@ class Occluder:
             (round(row * down), round(column * across)) for row in range(self.steps) for column in range(self.steps)
         ]
 
-    def _answers(self, image: Tensor, views: Sequence[Callable[[Tensor], Tensor]]) -> tuple[Tensor, Tensor]:
-        """Scores of all views of an image, and the sums of all units; no more than a batch of views is made at a time,
-        and all batches are of about one size, as what is missing in one is computed, too."""
+    def _answers(self, image: Tensor, places: Sequence[Place], square: int, colour: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and all units' sums, of the clean image and of each place; in batches of about one size, as an engine
+        computes what is missing in one, too."""
+        views = [None, *places]
         batches = -(-len(views) // max(1, at_a_time(image[0, 0].numel()) // 3))
         size = -(-len(views) // batches)
-        found = list[Tensor]()
-        with progress("covering", len(views), "places") as bar:
+        batch, before, found = image.repeat(size, 1, 1, 1), dict[int, Place](), list[Tensor]()
+        with progress("covering", len(places), "places") as bar:
             for start in range(0, len(views), size):
-                batch = torch.cat([view(image) for view in views[start : start + size]])
-                found.append(self._session(batch, batches)(batch))
-                bar.advance(len(batch))
+                some = views[start : start + size]
+                for row, place in enumerate(some):
+                    # Small copies alone: after large ones torch's threads go on waiting for more, beside the engine's.
+                    if row in before:
+                        _at(batch[row], before[row], square).copy_(_at(image[0], before[row], square))
+                    if place is not None:
+                        _at(batch[row], place, square).copy_(colour[:, None, None])
+                        before[row] = place
+                found.append(self._session(batch, batches)(batch[: len(some)]))
+                bar.advance(len(some))
         answers = torch.cat(found)
         classes = answers.shape[1] - self.units
         return answers[:, :classes], answers[:, classes:]
@@ -265,8 +270,7 @@ def occlusion(
     return occluder(image, target)
 
 
-def _covered(image: Tensor, place: Place, square: int, colour: Tensor) -> Tensor:
+def _at(image: Tensor, place: Place, square: int) -> Tensor:
+    """The part of an image that a square covers."""
     top, left = place
-    covered = image.clone()
-    covered[:, :, top : top + square, left : left + square] = colour[:, None, None]
-    return covered
+    return image[:, top : top + square, left : left + square]
