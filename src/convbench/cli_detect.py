@@ -15,9 +15,9 @@ detect_app = typer.Typer(
 )
 
 Weights = Annotated[Path, typer.Option(help="A run's folder, a file of ours, or another library's.")]
-Network = Annotated[str | None, typer.Option(help="Of a file that does not say it, such as ssd300_mobilenet_v1.")]
+OF_A_FILE = "Of a file that does not say it, such as ssd300_mobilenet_v1."
 Arguments = Annotated[
-    list[str], typer.Option("--argument", help="What such a network is built with, as width_multiplier=0.75.")
+    list[str], typer.Option("--set", help="What such a network is built with: width_multiplier=0.75.")
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; else CONVBENCH_DATA, the cache, the system.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -76,10 +76,12 @@ def train(
 def evaluate(
     weights: Weights,
     data_name: Annotated[str, typer.Option("--data", help="A folder with VOC's or COCO's annotations.")],
-    split: Annotated[str, typer.Option(help="train, test, or the name of a list or file.")] = "test",
-    network: Network = None,
+    network: Annotated[str | None, typer.Argument(help=OF_A_FILE)] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, test, or the name of a list or file; default test, or the only one.")
+    ] = None,
     arguments: Arguments = [],  # noqa: B006
-    most: Annotated[int, typer.Option(min=1, help="Detections of an image that count.")] = 100,
+    most: Annotated[int, typer.Option("--max-detections", min=1, help="Of an image, that count.")] = 100,
     out: Annotated[Path | None, typer.Option(help="A file for what was found, in COCO's format.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -89,19 +91,19 @@ def evaluate(
     from convbench.report.detections import print_detector_result
     from convbench.training.recipe import parse_settings
 
-    detector = load_detector(weights, network, parse_settings(arguments, "--argument"))
+    detector = load_detector(weights, network, parse_settings(arguments, "--set"))
     result = evaluate_detector(detector, data_name, split=split, most=most, out=out, data_dir=data_dir)
     if as_json:
         print(json.dumps(result, indent=1))
     else:
-        print_detector_result(f"{weights}, {data_name} {split}", result, {split: result})
+        print_detector_result(f"{weights}, {data_name} {result['split']}", result, {result["split"]: result})
 
 
 @detect_app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Photographs, in any format that Pillow reads.")],
     weights: Weights,
-    network: Network = None,
+    network: Annotated[str | None, typer.Option(help=OF_A_FILE)] = None,
     arguments: Arguments = [],  # noqa: B006
     score: Annotated[float, typer.Option(min=0, max=1, help="The least of what is shown.")] = 0.5,
     out: Annotated[Path, typer.Option(help="A folder for the pictures with boxes, and found.json.")] = Path("found"),
@@ -113,7 +115,7 @@ def predict(
     from convbench.report.detections import print_finds
     from convbench.training.recipe import parse_settings
 
-    detector = load_detector(weights, network, parse_settings(arguments, "--argument"))
+    detector = load_detector(weights, network, parse_settings(arguments, "--set"))
     finds = find_objects(detector, images, score=score, out=out)
     content = [one.to_dict() for one in finds]
     write_json(out / "found.json", content)

@@ -76,7 +76,7 @@ def load_detector(
     said = file.metadata
     name = said.get("network", network)
     if name is None:
-        raise RequestError(f"{path} does not say its network: expected --network, such as ssd300_mobilenet_v1")
+        raise RequestError(f"{path} does not say its network: expected a name beside it, such as ssd300_mobilenet_v1")
     if network not in (None, name):
         raise RequestError(f"{path} holds {name}, found the name {network}")
     classes = tuple(said.get("classes", ())) or tuple(COCO_CLASSES.get(number, "") for number in range(1, 91))
@@ -91,7 +91,7 @@ def evaluate_detector(
     detector: LoadedDetector,
     data: str,
     *,
-    split: str = "test",
+    split: str | None = None,
     most: int = 100,
     out: Path | None = None,
     data_dir: Path | None = None,
@@ -99,8 +99,8 @@ def evaluate_detector(
     """COCO's twelve figures and Pascal VOC's of each class, of a detector on a split of a folder; see `result_of`.
 
     Args:
-        data: as `open_detection_set` reads it; classes are known by their names, and those that the detector does not
-            know count as never found
+        data, split: as `open_detection_set` reads them; classes are known by their names, and those that the detector
+            does not know count as never found
         most: detections of an image that count, the most certain
         out: a file for what was found, in COCO's format
 
@@ -116,7 +116,7 @@ def evaluate_detector(
     ]
     if out is not None:
         write_json(out, coco_detections(dataset, found))
-    about = {"data": dataset.name, "split": split, "most": most, "noted": dict(dataset.noted)}
+    about = {"data": dataset.name, "split": dataset.split, "most": most, "noted": dict(dataset.noted)}
     return {**result_of(dataset, found), **about}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +18,15 @@ FOR_TESTING = 5  # of a set without splits, one in so many
 OURS = "split by convbench: in the order of the SHA-256 of their names, every fifth is for testing"
 
 
-def open_detection_set(name_or_path: str | Path, split: str, *, data_dir: Path | None = None) -> DetectionSet:
+def open_detection_set(name_or_path: str | Path, split: str | None, *, data_dir: Path | None = None) -> DetectionSet:
     """A split of a folder of photographs with boxes.
 
     name_or_path: a folder, here or in the folders in which data sets are looked for, laid out as Pascal VOC
         (Annotations/, JPEGImages/, ImageSets/), or as COCO (annotations/instances_NAME.json with photographs in NAME/
         or images/, SPLIT/_annotations.coco.json beside its photographs, or one JSON file with photographs anywhere
         beside it)
-    split: `train` (VOC's trainval, else train), `test` (else val), or the name of a list or file, such as val2017
+    split: `train` (VOC's trainval, else train), `test` (else val), or the name of a list or file, such as val2017;
+        None for `test`, or for the only split that is there
 
     Where there are no splits, the set is parted by us.
 
@@ -52,12 +53,13 @@ def _folder(name_or_path: str | Path, data_dir: Path | None) -> Path:
     return found
 
 
-def _voc(folder: Path, split: str) -> DetectionSet:
+def _voc(folder: Path, split: str | None) -> DetectionSet:
     """The classes of any list are those of the one for training."""
     lists = voc_lists(folder)
     if not lists:
         names = sorted(file.stem for file in (folder / "Annotations").glob("*.xml"))
-        return _part(read_voc(folder, split, names=names), split)
+        return _part(read_voc(folder, split or "test", names=names), split or "test")
+    split = split or _to_judge(lists)
     chosen = _chosen(folder, split, lists)
     training = next((name for name in STANDS_FOR["train"] if name in lists), chosen)
     learnt = read_voc(folder, training)
@@ -77,12 +79,19 @@ def _coco_files(folder: Path) -> dict[str, tuple[Path, Path]]:
     return found
 
 
-def _coco(folder: Path, files: dict[str, tuple[Path, Path]], split: str) -> DetectionSet:
+def _coco(folder: Path, files: dict[str, tuple[Path, Path]], split: str | None) -> DetectionSet:
     if list(files) == [""]:
+        split = split or "test"
         return replace(_part(read_coco(*files[""], split), split), name=folder.name)
+    split = split or _to_judge(files)
     kinds = {name.rstrip("0123456789"): name for name in files}  # train2017 is train
     chosen = split if split in files else kinds[_chosen(folder, split, kinds)]
     return replace(read_coco(*files[chosen], split), name=folder.name)
+
+
+def _to_judge(there: Collection[str]) -> str:
+    """The split to judge a detector on where none is asked for: the only one, or that for testing."""
+    return next(iter(there)) if len(there) == 1 else "test"
 
 
 def _chosen(folder: Path, split: str, there: Iterable[str]) -> str:
