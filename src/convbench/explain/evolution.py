@@ -14,7 +14,7 @@ from convbench.errors import RequestError
 from convbench.evaluation.source import Source
 from convbench.explain.figure import Figure, Tile, projected, sheet, stretched
 from convbench.explain.projection import Method
-from convbench.explain.top9 import LayerTop, top9
+from convbench.explain.top9 import LayerTop, cut_square, top9, widest
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Evolution:
     def figure(self) -> Figure:
         """A row for each unit: its strongest projection at each checkpoint, and last the part of the image it is of."""
         _, last = self.stages[-1]
+        side = widest([top for _, top in self.stages])
         rows = []
         for i, unit in enumerate(last.units):
             row = []
             for name, top in self.stages:
                 seen = top.units[i].strongest[0].projection
-                row.append(Tile(seen.crop(projected(seen.pixels)), f"{name}: {seen.activation:.2g}"))
+                row.append(Tile(cut_square(projected(seen.pixels), seen, side), f"{name}: {seen.activation:.2g}"))
             final = unit.strongest[0].projection
-            rows.append([*row, Tile(final.crop(stretched(final.image)), f"unit {unit.unit} sees")])
+            rows.append([*row, Tile(cut_square(stretched(final.image), final, side), f"unit {unit.unit} sees")])
         return sheet(rows, f"{last.layer}: each unit's strongest activation over the training, projected")
 
     def _repr_html_(self) -> str:

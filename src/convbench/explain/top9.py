@@ -235,7 +235,7 @@ WIDEST = 1500  # pixels of a sheet
 
 def draw(top: LayerTop) -> Figure:
     """Blocks of 3 x 3 projections and, beside each, of the 3 x 3 image parts."""
-    side = max(1, *(max(one.projection.patch.shape[1:]) for unit in top.units for one in unit.strongest))
+    side = widest([top])
     rows: list[list[Tile]] = []
     pixels = SQUARE * (side + 1)
     across = max(1, WIDEST // (2 * pixels * -(-BLOCK // pixels)))
@@ -248,6 +248,11 @@ def draw(top: LayerTop) -> Figure:
             row += [Tile(mosaic(projections, side), name), Tile(mosaic(patches, side))]
         rows.append(row)
     return sheet(rows, f"{top.layer}: the nine strongest images of each unit, projected and as they are", least=BLOCK)
+
+
+def widest(tops: Sequence[LayerTop]) -> int:
+    """Pixels of the longest side of all parts that the units see."""
+    return max(max(one.projection.patch.shape[1:]) for top in tops for unit in top.units for one in unit.strongest)
 
 
 def cut_square(picture: Tensor, projection: Projection, side: int) -> Tensor:
