@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from convbench import __version__
+from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="convbench explorer",
-        version=__version__,
+        version=describe_versions()["convbench"],
         lifespan=lifespan,
         docs_url=None,  # these pages of FastAPI's load scripts from elsewhere
         redoc_url=None,

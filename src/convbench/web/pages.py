@@ -8,8 +8,6 @@ from typing import Any
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from convbench import __version__
-
 SECTIONS = (("networks", "Networks"), ("look", "Look"), ("digits", "Digits"), ("runs", "Runs"), ("claims", "Claims"))
 
 
@@ -23,7 +21,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sections": SECTIONS, "version": __version__}
+    made.globals["sections"] = SECTIONS
     return made
 
 
