@@ -38,7 +38,7 @@ def print_cost(
     console = Console(width=EVERY_COLUMN) if every_column else Console()
     print(f"{cost.network}, one {_times(cost.input_shape)} image\n{cost.convention.name}\n")
     lines = [Line(row.name, [row], row.kind) for row in cost.rows] if every_row else shorten(merge_rows(cost.rows))
-    columns = _columns(cost, every_column=every_column, with_kinds=console.width >= ROOM_FOR_KINDS)
+    columns = columns_of(cost, every_column=every_column, with_kinds=console.width >= ROOM_FOR_KINDS)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for heading in columns:
         is_text = heading in ("layer", "kind")
@@ -74,7 +74,7 @@ def print_parts(parts: Sequence[dict[str, Any]]) -> None:
         print(f"{part['name']:<{NAMES}} {macs} multiply-adds{often}, {params} parameters")
 
 
-def _columns(cost: Cost, *, every_column: bool, with_kinds: bool) -> dict[str, Callable[[Line], str]]:
+def columns_of(cost: Cost, *, every_column: bool, with_kinds: bool) -> dict[str, Callable[[Line], str]]:
     """The columns by their headings, and what stands in them."""
     convention, total = cost.convention, cost.total()
     counted: Callable[[Line], int] = lambda line: sum(row.total(convention) for row in line.rows)  # noqa: E731
