@@ -17,7 +17,7 @@ from convbench.counting import Cost, Row
 from convbench.detection.registry import names as detectors
 from convbench.models import build, names
 from convbench.web.app import create_app
-from convbench.web.architecture import Block, Fork, Layer, Repeat, layers_of, read_architecture, rows_of
+from convbench.web.architecture import Block, Fork, Layer, Repeat, inner_parts, layers_of, read_architecture, rows_of
 from convbench.web.architecture_svg import draw_network, scale_for
 from convbench.web.explorer import Settings
 from convbench.web.network_page import view_cost
@@ -120,31 +120,20 @@ class TestArchitecture:
         assert len(list(layers_of(second.branches[0]))) == 3
 
     def test_equal_blocks_are_folded(self) -> None:
-        folded = {
-            name: [
-                (part.name, len(part.blocks))
-                for part in read_architecture(counted(name).rows)
-                if isinstance(part, Repeat)
-            ]
-            for name in ("resnet152", "inception_resnet_v2", "mobilenet_v1", "vgg16")
-        }
-        assert folded["resnet152"] == [("conv3.1 – conv3.7", 7), ("conv4.1 – conv4.35", 35)]
-        assert [times for _, times in folded["inception_resnet_v2"]] == [10, 20, 10]
-        assert folded["mobilenet_v1"] == [("separable7 – separable11", 5)]
-        assert folded["vgg16"] == []
+        def folded(name: str) -> list[tuple[str, int]]:
+            parts = read_architecture(counted(name).rows)
+            return [(part.name, len(part.blocks)) for part in parts if isinstance(part, Repeat)]
+
+        assert folded("resnet152") == [("conv3.1 – conv3.7", 7), ("conv4.1 – conv4.35", 35)]
+        assert [times for _, times in folded("inception_resnet_v2")] == [10, 20, 10]
+        assert folded("mobilenet_v1") == [("separable7 – separable11", 5)]
+        assert folded("vgg16") == []
 
     def test_a_branch_within_a_branch(self) -> None:
-        (module,) = [part for part in read_architecture(counted("inception_v3").rows) if part.name == "mixed_7c"]  # type: ignore[union-attr]
-        assert isinstance(module, Fork)
-        inner = [part for branch in module.branches for part in branch if isinstance(part, Fork)]
-        inner += [
-            one
-            for branch in module.branches
-            for part in branch
-            if isinstance(part, Block)
-            for one in part.parts
-            if isinstance(one, Fork)
-        ]
+        parts = read_architecture(counted("inception_v3").rows)
+        module = next(part for part in parts if isinstance(part, Fork) and part.name == "mixed_7c")
+        inner = [one for part in inner_parts(module) if isinstance(part, Block) for one in part.parts]
+        inner = [part for part in (*inner_parts(module), *inner) if isinstance(part, Fork)]
         assert [len(one.branches) for one in inner] == [2, 2]
 
     def test_slabs_are_to_scale(self) -> None:
@@ -208,7 +197,7 @@ class TestNetworkPage:
         assert f"{len(claims)} statements" in page
         assert f"{right} hold" in page
         assert "memory of a forward pass" in page
-        assert "The deck has no number on it" in text_of(client, "/networks/resnet20")
+        assert "The deck has no number on it" in text_of(client, "/networks/plain20")
 
     def test_measured_engines_come_from_records(self, client: TestClient, without_runs: TestClient) -> None:
         page = text_of(client, "/networks/resnet50")

@@ -34,6 +34,7 @@ GAP, BETWEEN, APART = 3.0, 9.0, 22.0  # between layers, parts, stages
 BRANCHES, FAN, OVER = 5.0, 8.0, 9.0  # between branches; from a fork to them; from a residual to a shortcut's line
 FRAME, HEAD = 7.0, 18.0  # of what repeats: around it, and above it for how often
 LABELS = 40.0  # below a line
+TRUNK = "trunk."  # how the names of a detector's backbone begin, which its drawing says above
 IMAGE = 52.0  # from the left edge to the first layer
 
 
@@ -239,12 +240,13 @@ def _stage_width(stage: Sequence[Part], shape: tuple[int, ...], scale: Scale) ->
 
 def _names(stage: Sequence[Part]) -> str:
     """The first part's and the last one's."""
-    names = [part.name for part in stage if not isinstance(part, Wire)]
+    names = [part.name.removeprefix(TRUNK) for part in stage if not isinstance(part, Wire)]
     if len(names) < 2:
         return "".join(names)
     first, last = names[0].split(" – ")[0], names[-1].split(" – ")[-1]
     module, _, own = last.rpartition(".")
-    return f"{first} – {own if module and first.startswith(f'{module}.') else last}"
+    is_told = module and first.startswith(f"{module}.") and not own.isdigit()
+    return f"{first} – {own if is_told else last}"
 
 
 def _times(shape: Sequence[int]) -> str:
