@@ -248,9 +248,7 @@ class TestList:
         assert set(listed("/networks?text=He+2015")) >= {"resnet50", "resnet152"}
         assert listed("/networks?text=no+such+thing") == []
 
-    def test_bubbles_lead_to_networks_and_latency_needs_runs(
-        self, client: TestClient, without_runs: TestClient
-    ) -> None:
+    def test_bubbles_are_links_and_latency_needs_runs(self, client: TestClient, without_runs: TestClient) -> None:
         page, bare = text_of(client, "/networks"), text_of(without_runs, "/networks")
         assert 'xlink:href="/networks/resnet50"' in bare
         assert page.count("<figcaption>") == 2

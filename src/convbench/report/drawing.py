@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import altair as alt
 from markupsafe import Markup
 
+BASE = "https://vega.github.io/vega-datasets/"  # what vega puts before every link
 WIDE, NARROW = 1040, 342  # inner width of the page on a desk and on a phone of 390 px
 
 
@@ -66,4 +67,5 @@ def render(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int,
     text = io.StringIO()
     chart.save(text, format="svg")
     drawn = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
+    drawn = drawn.replace(f'href="{BASE}', 'href="')  # links lead to where the page is
     return Markup(drawn.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))
