@@ -1,8 +1,9 @@
 """Run folders read back as typed, checked records; nothing else in `report` touches the disk but the page itself.
 
-`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line), worst.png (the worst-classified images) and
-explain/ (pictures of what its network looks at). `<runs>/<suite>/suite.json`, where there is one, gives the suite's
-title, its claim and the runs it should have, so that a missing run is seen to be missing.
+`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line), worst.png (the worst-classified images),
+classes.png (images of the easiest and the hardest classes) and explain/ (pictures of what its network looks at).
+`<runs>/<suite>/suite.json`, where there is one, gives the suite's title, its claim and the runs it should have, so that
+a missing run is seen to be missing, and entries of the ImageNet challenge to show beside them.
 """
 
 from __future__ import annotations
@@ -18,124 +19,19 @@ from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.report.detectors import DetectorProfile
 from convbench.report.found import Detected
 from convbench.report.profiles import Profile
+from convbench.report.results import (
+    ChallengeEntry,
+    Cost,
+    Data,
+    Extremes,
+    Machine,
+    Published,
+    Result,
+    Seconds,
+    Subject,
+)
 
 T = TypeVar("T")
-
-Kind = Literal["network", "rival", "ensemble", "detector"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What was trained or measured: its name in the library and the arguments it was built with."""
-
-    kind: Kind
-    name: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a data set, with `n` images."""
-
-    name: str
-    split: str
-    n: int
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Data:
-    """What it was trained and tested on."""
-
-    train: Split
-    test: Split
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassError:
-    """Errors within one true class; `error` in percent."""
-
-    name: str
-    n: int
-    errors: int
-    error: FiniteFloat
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A misclassified test image; `margin` is the score of the true class minus that of the predicted one."""
-
-    index: int
-    label: int
-    predicted: int
-    margin: FiniteFloat
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """Percent of the images to reject so that `target_error` percent remain wrong; None: it cannot be reached."""
-
-    target_error: FiniteFloat
-    rejected: FiniteFloat | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """The evaluation; errors in percent, `interval` the 95 % Wilson interval, `confusion[true][predicted]`."""
-
-    top1_error: FiniteFloat
-    top5_error: FiniteFloat | None
-    n: int
-    errors: int
-    interval: tuple[FiniteFloat, FiniteFloat]
-    per_class: tuple[ClassError, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    worst: tuple[Mistake, ...]
-    rejection: Rejection | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Parameters and multiply-adds of one image; None: unknown."""
-
-    params: int | None
-    macs: int | None
-
-
-@dataclass(frozen=True)
-class Published:
-    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks.
-
-    ap: of a detector, average precision, the mean over overlaps
-    """
-
-    error: FiniteFloat | None
-    protocol: str | None
-    source: str | None
-    rejection: FiniteFloat | None
-    note: str | None
-    top5_error: FiniteFloat | None = None
-    mark: str | None = None
-    ap: FiniteFloat | None = None
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """Wall-clock time of the run's two parts."""
-
-    train: FiniteFloat | None
-    evaluate: FiniteFloat | None
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it ran."""
-
-    cpu: str
-    cores: int
-    memory_gib: FiniteFloat
-    os: str
 
 
 @dataclass(frozen=True)
@@ -170,6 +66,7 @@ class Record:
     profile: Profile | None = None
     detector: DetectorProfile | None = None
     detected: Detected | None = None
+    extremes: Extremes | None = None
 
     def __post_init__(self) -> None:
         if self.status != "done" or self.detected is not None:
@@ -189,6 +86,9 @@ class Record:
             raise ValueError(f"expected `per_class` and `confusion` over the {k} classes of `data`")
         if not all(0 <= index < k for bad in self.result.worst for index in (bad.label, bad.predicted)):
             raise ValueError(f"expected the labels of `worst` to lie in 0..{k - 1}")
+        shown = (*self.extremes.easiest, *self.extremes.hardest) if self.extremes else ()
+        if not all(0 <= index < k for one in shown for index in (one.label, *one.predicted)):
+            raise ValueError(f"expected the labels of `extremes` to lie in 0..{k - 1}")
 
 
 @dataclass(frozen=True)
@@ -208,6 +108,7 @@ class Epoch:
 class Run:
     """A run folder: `record` is None where record.json is missing, `worst` is the contact sheet if there is one.
 
+    classes: the sheet of the easiest and the hardest classes
     explained: the pictures that `convbench explain` left in it
     found: photographs with what a detector found in them
     """
@@ -216,6 +117,7 @@ class Run:
     record: Record | None
     epochs: tuple[Epoch, ...] = ()
     worst: Path | None = None
+    classes: Path | None = None
     explained: tuple[Path, ...] = ()
     found: Path | None = None
 
@@ -228,6 +130,7 @@ class Suite:
     title: str
     claim: str | None
     runs: tuple[Run, ...]
+    challenge: tuple[ChallengeEntry, ...] = ()
 
     @property
     def done(self) -> tuple[Run, ...]:
@@ -261,6 +164,7 @@ class _SuiteFile:
     title: str | None = None
     claim: str | None = None
     runs: tuple[str, ...] = field(default=())
+    challenge: tuple[ChallengeEntry, ...] = field(default=())
 
 
 def measured(run: Run) -> Result:
@@ -277,12 +181,13 @@ def read_record(path: Path) -> Record:
 def read_run(folder: Path) -> Run:
     """Read a run folder; whatever it does not hold (yet) is None or empty."""
     record, metrics, worst = folder / "record.json", folder / "metrics.jsonl", folder / "worst.png"
-    found = folder / "found.png"
+    found, classes = folder / "found.png", folder / "classes.png"
     return Run(
         name=folder.name,
         record=read_record(record) if record.is_file() else None,
         epochs=_read_epochs(metrics) if metrics.is_file() else (),
         worst=worst if worst.is_file() else None,
+        classes=classes if classes.is_file() else None,
         explained=tuple(sorted((folder / "explain").rglob("*.png"))),
         found=found if found.is_file() else None,
     )
@@ -311,7 +216,7 @@ def _read_suite(folder: Path) -> Suite:
     about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
     runs = tuple(read_run(folder / name) for name in dict.fromkeys((*about.runs, *found)))
-    return Suite(folder.name, about.title or folder.name, about.claim, runs)
+    return Suite(folder.name, about.title or folder.name, about.claim, runs, about.challenge)
 
 
 def _read_epochs(path: Path) -> tuple[Epoch, ...]:

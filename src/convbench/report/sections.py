@@ -20,7 +20,7 @@ from convbench.report.drawing import Figure, figure_of
 from convbench.report.findings import best, findings
 from convbench.report.found import LearntRow, learnt_rows
 from convbench.report.matrix_section import Matrix, matrix_section
-from convbench.report.records import Kind, Record, Run, Split, Suite, measured
+from convbench.report.records import Record, Run, Split, Suite, measured
 
 SHEET_COLUMNS = 12  # images in a row of worst.png
 CLASS_ROWS = 10  # methods in the strip of errors per class
