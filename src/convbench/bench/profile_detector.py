@@ -46,7 +46,7 @@ def counted_record(
     )
     net = open_on_meta(spec.detector, **spec.arguments)
     cost = detector_cost(net, spec.detector)
-    record |= {"published": read_precision(spec), "cost": {"params": cost.params, "macs": cost.macs, "layers": []}}
+    record |= {"published": read_precision(spec), "cost": {"params": cost.params, "macs": cost.macs}}
     record["detector"] = {
         "family": family_of(spec.detector),
         "backbone": backbone_of(spec.detector),

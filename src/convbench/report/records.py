@@ -3,7 +3,7 @@
 `<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line), worst.png (the worst-classified images),
 classes.png (images of the easiest and the hardest classes) and explain/ (pictures of what its network looks at).
 `<runs>/<suite>/suite.json`, where there is one, gives the suite's title, its claim and the runs it should have, so that
-a missing run is seen to be missing, and entries of the ImageNet challenge to show beside them.
+a missing run is seen to be missing, what the seeds decide, and entries of the ImageNet challenge to show beside them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from convbench.report.results import (
     ChallengeEntry,
     Cost,
     Data,
+    Decision,
     Extremes,
     Machine,
     Published,
@@ -131,31 +132,33 @@ class Suite:
     claim: str | None
     runs: tuple[Run, ...]
     challenge: tuple[ChallengeEntry, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def done(self) -> tuple[Run, ...]:
         """The finished runs that learnt, fewest errors first."""
-        learnt = [run for run in self._finished if run.record and run.record.result]
+        learnt = [run for run in self.finished if run.record and run.record.result]
         return tuple(sorted(learnt, key=lambda run: (measured(run).top1_error, run.name)))
 
     @property
     def profiled(self) -> tuple[Record, ...]:
         """The records of the networks that were costed and measured."""
-        return tuple(run.record for run in self._finished if run.record and run.record.profile)
+        return tuple(run.record for run in self.finished if run.record and run.record.profile)
 
     @property
     def detectors(self) -> tuple[Record, ...]:
         """The records of the detectors that were costed and measured."""
-        return tuple(run.record for run in self._finished if run.record and run.record.detector)
+        return tuple(run.record for run in self.finished if run.record and run.record.detector)
 
     @property
     def learnt_to_find(self) -> tuple[Run, ...]:
         """The detectors that learnt, the highest AP first."""
-        learnt = [(run, run.record.detected.ap) for run in self._finished if run.record and run.record.detected]
+        learnt = [(run, run.record.detected.ap) for run in self.finished if run.record and run.record.detected]
         return tuple(run for run, _ in sorted(learnt, key=lambda pair: (-pair[1], pair[0].name)))
 
     @property
-    def _finished(self) -> tuple[Run, ...]:
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that are done."""
         return tuple(run for run in self.runs if run.record is not None and run.record.status == "done")
 
 
@@ -165,6 +168,7 @@ class _SuiteFile:
     claim: str | None = None
     runs: tuple[str, ...] = field(default=())
     challenge: tuple[ChallengeEntry, ...] = field(default=())
+    decisions: tuple[Decision, ...] = field(default=())
 
 
 def measured(run: Run) -> Result:
@@ -216,7 +220,7 @@ def _read_suite(folder: Path) -> Suite:
     about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
     runs = tuple(read_run(folder / name) for name in dict.fromkeys((*about.runs, *found)))
-    return Suite(folder.name, about.title or folder.name, about.claim, runs, about.challenge)
+    return Suite(folder.name, about.title or folder.name, about.claim, runs, about.challenge, about.decisions)
 
 
 def _read_epochs(path: Path) -> tuple[Epoch, ...]:

@@ -40,12 +40,12 @@ class Data:
 
 @dataclass(frozen=True)
 class ClassError:
-    """Errors within one true class; `error` in percent."""
+    """Errors within one true class; `error` in percent, None where it has no test image."""
 
     name: str
     n: int
     errors: int
-    error: FiniteFloat
+    error: FiniteFloat | None
 
 
 @dataclass(frozen=True)
@@ -172,3 +172,21 @@ class ChallengeEntry:
     source: str
     url: str | None
     confidence: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A statement on two of a suite's runs and what their seeds say to it.
+
+    metric: "top1_error", percent, or "epochs"; better, worse: its values of the runs' seeds
+    difference: of the means, worse less better; low, high: its 95 % interval, None where it has no end
+    """
+
+    says: str
+    metric: str
+    better: tuple[FiniteFloat, ...]
+    worse: tuple[FiniteFloat, ...]
+    difference: FiniteFloat
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    verdict: Literal["holds", "fails", "undecided"]
