@@ -3,9 +3,9 @@
     python benchmarks/overfit.py --data coco128 --data-dir DIR --out docs/performance/overfit.json [--only NAME]
 
 Four photographs of the training split, as they are, a few hundred updates of AdamW from fresh weights (300 unless
---updates says otherwise); AP is of the same photographs. They are those whose smallest object is the largest part of its photograph: what is shown is that all
-parts learn, not how small an object may be. For each detector: the updates, the loss of the first and the last pass, AP,
-AP50, and the minutes.
+--updates says otherwise); AP is of the same photographs. They are those whose smallest object is the largest part of
+its photograph: what is shown is that all parts learn, not how small an object may be. For each detector: the updates,
+the loss of the first and the last pass, AP, AP50, and the minutes.
 """
 
 from __future__ import annotations

@@ -558,6 +558,39 @@ def report(
             print(f"{what}: {path}")
 
 
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Others than this machine's let the network in.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which browsers may ask for it; may be given again.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="NETWORK=FILE to look into, beside those of the runs; may be given again."),
+    ] = None,
+    data_name: Annotated[
+        str | None, typer.Option("--data", help="A data set in which to look for a unit's strongest images.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve the explorer on this machine: networks, photographs, digits and runs, in a browser."""
+    from convbench.web.serve import parse_weights, serve_explorer
+
+    serve_explorer(
+        host=host,
+        port=port,
+        allowed=allow_host or [],
+        runs=runs,
+        weights=parse_weights(weights or []),
+        data=data_name,
+        data_dir=data_dir,
+    )
+
+
 def main() -> None:
     """The entry point: convbench's own errors are one line and their exit code, unless --debug asks for more."""
     debug = "--debug" in sys.argv
