@@ -108,11 +108,12 @@ class Challenge:
 class Section:
     """Everything the page says about one suite; what there is nothing to show of is empty or None.
 
-    anchors: of the runs' particulars on the page, by the runs' names
+    anchors: of the runs' particulars on the page, by the runs' names; linked: whether a published figure has an address
     """
 
     suite: Suite
     anchors: dict[str, str]
+    linked: bool
     what: tuple[str, ...]
     findings: tuple[str, ...]
     comparison: Comparison | None
@@ -155,6 +156,7 @@ def section(suite: Suite, number: int = 1) -> Section:
     return Section(
         suite=suite,
         anchors={run.name: f"run-{number}-{place}" for place, run in enumerate(suite.finished, start=1)},
+        linked=any(run.record.published.url for run in suite.finished if run.record and run.record.published),
         what=tuple(_what(done, suite.learnt_to_find, compared, found, seeds=len(suite.done) - len(done))),
         findings=(
             *seed_findings(several),
