@@ -27,9 +27,9 @@ def opened() -> Iterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page on four methods, whose numbers of parameters are 1,009, 1,020, 1,100 and unknown."""
     folder = tmp_path_factory.mktemp("sorted")
-    for name, errors, published in (("nine", 9, 12.0), ("twenty", 20, 1.9), ("hundred", 100, None)):
+    for name, errors, published in (("nine", 9, 12.0), ("twenty", 20, 3.5), ("hundred", 100, None)):
         save(folder, record(name, errors, published), metrics=False)
-    save(folder, record("unknown", 50, 3.0, cost=None, seconds={"train": 7200.0, "evaluate": 1.0}), metrics=False)
+    save(folder, record("unknown", 50, 3.25, cost=None, seconds={"train": 7200.0, "evaluate": 1.0}), metrics=False)
     return write_report(folder, folder / "report" / "index.html").as_uri()
 
 
@@ -73,7 +73,7 @@ def test_numbers_durations_and_intervals_sort_by_size(opened: Browser, address: 
         published.get_by_role("button").click()
         script = "(region) => [...region.querySelectorAll('tbody tr')].map((row) => row.cells[1].textContent.trim())"
         figures = [text.replace("\u2007", "") for text in region.evaluate(script)]
-        assert figures == ["1.9", "3.0", "12.0", "–"], "12.0 is no less than 3.0"
+        assert figures == ["3.25", "3.5", "12.0", "–"], "neither as letters nor as whole numbers between points"
         region.get_by_role("columnheader", name="95 % interval").get_by_role("button").click()
         assert column(page, "95 % interval")[0] == "0.40–1.40"
         assert published.get_attribute("aria-sort") == "none", "one column at a time"
