@@ -452,7 +452,7 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Recompute every number of the lecture deck: its value, ours, the verdict and the reason."""
-    from convbench.claims import check_claims, check_figures
+    from convbench.claims import check_claims, check_figures, read_trials
     from convbench.report.claims_listing import print_claims, print_figures
 
     if papers and (slide, verdict) != (None, None):
@@ -469,7 +469,7 @@ def claims(
         print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
-    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results)
+    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results, trials=read_trials())
 
 
 def _show_trials(pictures: Path | None, as_json: bool) -> None:
