@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,6 +106,28 @@ def test_the_average_is_the_running_mean_of_the_weights(monkeypatch: pytest.Monk
     for weight in seen[1:]:
         mean = 0.8 * mean + 0.2 * weight
     torch.testing.assert_close(next(net.parameters()).detach(), mean)
+
+
+def test_the_average_has_its_own_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch normalisation's are averaged with the weights; whole numbers are the network's own."""
+    recipe = recipe_with(network="resnet20", loss="cross_entropy", average=0.8, epochs=2)
+    seen: list[dict[str, torch.Tensor]] = []
+    real = loop._Training.update
+
+    def update(self: loop._Training, *arguments: Any) -> None:
+        real(self, *arguments)
+        seen.append({name: tensor.clone() for name, tensor in self.net.state_dict().items()})
+
+    monkeypatch.setattr(loop._Training, "update", update)
+    net, _ = trained(recipe, digits(40))
+    means = seen[0]
+    for state in seen[1:]:
+        for name, tensor in state.items():
+            means[name] = 0.8 * means[name] + 0.2 * tensor if tensor.is_floating_point() else tensor
+    statistics = {name for name in means if "running" in name}
+    assert statistics and all(not torch.equal(seen[-1][name], means[name]) for name in statistics)
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, means[name], rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:

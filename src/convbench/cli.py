@@ -469,7 +469,9 @@ def claims(
         print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
-    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results, trials=read_trials())
+    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(
+        results, trials=read_trials()
+    )
 
 
 def _show_trials(pictures: Path | None, as_json: bool) -> None:

@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from convbench.errors import ConvbenchError, RequestError
 from convbench.files import make_folder, write_whole
 from convbench.progress import progress
 from convbench.randomness import number
+from convbench.training.average import running_mean
 from convbench.training.board import Board
 from convbench.training.choices import choose_for
 from convbench.training.divergence import LossWatch
@@ -181,8 +181,7 @@ class _Training:
             found = f"{self.processes.count}, {type(learnt).__name__}"
             raise RequestError(f"optimiser sdlm: expected one process, images in memory, found {found}; nearest is sgd")
         self.arithmetic = Arithmetic(self.choices.precision, self.device)
-        decay = recipe.average
-        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+        self.average = None if recipe.average is None else running_mean(net, recipe.average)
         self.losses = LossWatch()
         self.board: Board | None = None
         self.history: list[Metrics] = []
