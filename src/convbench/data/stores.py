@@ -1,7 +1,8 @@
 """Files on web servers and in object stores, fetched whole.
 
-Amazon's store, and all that speak its protocol (AWS_ENDPOINT_URL names them), by boto3; Google's by its own library. Both
-find credentials where their other tools do; where there are none, objects that are open to everybody are still read.
+Amazon's store, and all that speak its protocol (AWS_ENDPOINT_URL names them), by boto3; Google's by its own library.
+Both find credentials where their other tools do; where there are none, objects that are open to everybody are still
+read.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from convbench.errors import RequestError
 def fetch(url: str, path: Path) -> None:
     """Write what lies at `url` (https://, http://, s3:// or gs://) to `path`.
 
-    Raises OSError where there is nothing, where it may not be read, or where it breaks off; what `path` holds is then of
-    no use. Raises RequestError for the library that is missing.
+    Raises OSError where there is nothing, where it may not be read, or where it breaks off; what `path` holds is then
+    of no use. Raises RequestError for the library that is missing.
     """
     match urlsplit(url).scheme:
         case "s3":
