@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import itertools
 import os
+import re
 import signal
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from convbench.models import build
 from convbench.processor import has_bf16_products
 from convbench.training import loop
 from convbench.training.divergence import LossWatch
+from convbench.training.feed import Batch, MemoryFeed
 from convbench.training.loop import DivergedError, Options, fit
 from convbench.training.precision import Arithmetic, choose_precision
 from convbench.training.task import hold_out
@@ -282,6 +288,31 @@ def test_curves_for_tensorboard_go_on_after_a_stop(tmp_path: Path, monkeypatch: 
     assert [event.step for event in curves.Scalars("error/train")] == [4, 8, 12]
     assert curves.Scalars("step/learning_rate")[0].value == pytest.approx(recipe.lr(0))
     assert "error/test" not in curves.Tags()["scalars"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_rate_time_left_and_the_wait_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = MemoryFeed.batches
+
+    def slowly(self: MemoryFeed, *place: int) -> Iterator[Batch]:
+        for batch in real(self, *place):
+            time.sleep(0.05)
+            yield batch
+
+    monkeypatch.setattr(MemoryFeed, "batches", slowly)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    _, history = trained(recipe_with(epochs=2), digits(80))
+    assert isinstance(sys.stderr, Terminal)
+    said = sys.stderr.getvalue()
+    assert history[0].data_wait > 0.01
+    assert re.search(rf"epoch 1, loss {history[0].loss:.4f}, waiting \d+% for data", said)
+    assert re.search(r"\d images/s", said) and re.search(r"\d:\d\d:\d\d", said)
 
 
 def test_what_auto_stands_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
