@@ -13,7 +13,7 @@ import torch
 import typer
 
 from convbench.bench.execute import resolve_recipe
-from convbench.bench.suite import Suite, open_suite
+from convbench.bench.suite import Suite, open_full_suite, open_suite
 from convbench.claims.ledger import read_claims
 from convbench.cli import app
 from convbench.counting import Cost, trace
@@ -120,6 +120,22 @@ def test_a_suite_of_seeds_builds_its_networks(name: str) -> None:
         suite.runs
     )
     assert settled_alike(suite)
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_suite_carries_the_papers_recipes(name: str) -> None:
+    """Its full tier, for those with GPUs: whole recipes, whole data, as many seeds."""
+    _, suite = open_suite(name)
+    full_name, full = open_full_suite(name)
+    assert (full_name, full.seeds, full.cut) == (f"{name}-full", suite.seeds, "") and full.statements
+    assert {one.claim for one in full.statements if one.claim} <= {claim.id for claim in read_claims()}
+    for run in full.runs:
+        recipe = resolve_recipe(full, run)
+        assert recipe is not None and run.recipe is not None
+        whole = open_recipe(run.recipe)
+        assert (recipe.data, recipe.epochs, recipe.batch_size) == (whole.data, whole.epochs, whole.batch_size)
+        assert recipe.epochs >= 70 and recipe.images is None and recipe.stored is None, run.name
+        assert answers(recipe)[1] == CLASSES.get(recipe.data, 10), run.name
 
 
 def settled_alike(suite: Suite) -> bool:

@@ -454,7 +454,7 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Recompute every number of the lecture deck: its value, ours, the verdict and the reason."""
-    from convbench.claims import check_claims, check_figures
+    from convbench.claims import check_claims, check_figures, read_trials
     from convbench.report.claims_listing import print_claims, print_figures
 
     if papers and (slide, verdict) != (None, None):
@@ -471,7 +471,10 @@ def claims(
         print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
-    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results)
+    if as_json:
+        print(json.dumps([one.to_dict() for one in results], indent=1))
+    else:
+        print_claims(results, trials=read_trials())
 
 
 def _show_trials(pictures: Path | None, as_json: bool) -> None:
@@ -492,7 +495,10 @@ def _show_trials(pictures: Path | None, as_json: bool) -> None:
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
     only: Annotated[list[str], typer.Option(help="These runs alone; may be given again.")] = [],  # noqa: B006
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time; default one a core, one alone where there is a GPU.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="By the papers' own recipes, for those with GPUs.")] = False,
     seed: Seed = 0,
     out: Runs = Path("runs"),
     data_dir: DataDir = None,
@@ -500,15 +506,16 @@ def run(
 ) -> None:
     """Run a suite: do what is missing, go on with what was interrupted, leave what is done."""
     from convbench.bench.record import command_line
-    from convbench.bench.runner import run_suite
+    from convbench.bench.runner import default_jobs, run_suite
 
     outcomes = run_suite(
         suite,
         out=out,
         only=tuple(only),
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs or default_jobs(),
         seed=seed,
         data_dir=data_dir,
+        full=full,
         command=command_line(),
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )

@@ -21,7 +21,7 @@ from convbench.bench.execute import execute, open_both, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.profile_detector import describe_detector, profile_detector
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_suite
+from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_full_suite, open_suite
 from convbench.bench.trial import make_trial, write_trial
 from convbench.claims.challenge import read_challenge
 from convbench.claims.trials import Trial, describe_decision
@@ -49,6 +49,7 @@ def run_suite(
     jobs: int = 1,
     seed: int = 0,
     data_dir: Path | None = None,
+    full: bool = False,
     command: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
@@ -59,11 +60,12 @@ def run_suite(
         jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder; the
             networks of a comparison are measured here, one after the other, because two at once disturb each other
         seed: of every run; where the suite asks for several, the first
+        full: by the papers' own recipes, below `out`/<suite>-full/
         say: gets a line when a run starts or ends
 
     Returns the outcomes in the suite's order. A run that fails does not stop the others.
     """
-    suite_name, suite = open_suite(name_or_path)
+    suite_name, suite = open_full_suite(name_or_path) if full else open_suite(name_or_path)
     seeds = {run.name: seed + number for run, number in suite.seeded()}
     every: list[RunSpec | Compared] = [*(run for run, _ in suite.seeded()), *suite.compared]
     known = [run.name for run in every]
@@ -123,6 +125,11 @@ def describe_suite(suite: Suite, trial: Trial | None = None) -> dict[str, Any]:
     decisions = [one.to_dict() for one in trial.decisions] if trial else []
     about = {"title": suite.title, "claim": suite.description, "runs": runs}
     return about | {"challenge": challenge, "decisions": decisions}
+
+
+def default_jobs() -> int:
+    """A core each; where there is a GPU, one at a time has it."""
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
 
 
 def is_same(record: dict[str, Any], suite: Suite, run: RunSpec | Compared, seed: int) -> bool:

@@ -137,6 +137,20 @@ class Measuring:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class FullTier:
+    """What a suite's runs are by the papers' own recipes, for those with GPUs.
+
+    data: in place of the suite's
+    runs: in place of its runs
+    statements: on these runs, where the suite's do not fit them
+    """
+
+    data: str
+    runs: tuple[RunSpec, ...]
+    statements: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Suite:
     """The runs, in the order in which they are done: those that learn, then the networks and detectors to compare.
 
@@ -147,6 +161,7 @@ class Suite:
     statements: what the runs are to decide
     cut: what this tier leaves out of the papers' training, in words
     challenge: whether a report shows the winners of the ImageNet challenge beside its networks
+    full: the tier that leaves out nothing
     """
 
     title: str
@@ -161,8 +176,11 @@ class Suite:
     statements: tuple[Statement, ...] = ()
     cut: str = ""
     challenge: bool = False
+    full: FullTier | None = None
 
     def __post_init__(self) -> None:
+        if self.full is not None:
+            self.as_published(self.full)  # says what is wrong in it
         if not self.all_runs:
             raise RequestError("a suite has runs, networks or detectors, found none")
         if self.runs and not self.data:
@@ -186,6 +204,12 @@ class Suite:
             for name in (statement.better, statement.worse):
                 if name not in names:
                     raise unknown(f"run in the statement {statement.says!r}", name, names)
+
+    def as_published(self, full: FullTier) -> Suite:
+        """The suite with its full tier in place of this one."""
+        return replace(
+            self, data=full.data, runs=full.runs, statements=full.statements or self.statements, cut="", full=None
+        )
 
     def seeded(self) -> list[tuple[RunSpec, int]]:
         """The runs that learn, each once for every seed and named by it, seed by seed: all have the first one soon."""
@@ -213,6 +237,16 @@ def open_suite(name_or_path: str | Path) -> tuple[str, Suite]:
     """(name, suite) of a packaged suite by name or any TOML file by path; RequestError says what is wrong in it."""
     name, content = read_toml(name_or_path, "suites")
     return name, parse(Suite, content, name)
+
+
+def open_full_suite(name_or_path: str | Path) -> tuple[str, Suite]:
+    """(name, suite) of its full tier, by the papers' recipes; RequestError for a suite that has none."""
+    name, suite = open_suite(name_or_path)
+    if suite.full is None:
+        raise RequestError(
+            f"{name}: expected a table [full] with the papers' recipes, found none; run it without --full"
+        )
+    return f"{name}-full", suite.as_published(suite.full)
 
 
 def read_claim(ledger: str, claim: str) -> dict[str, Any]:
