@@ -21,6 +21,7 @@ FOUNDATION = {
     "progress",
     "randomness",
     "schema",
+    "standing",
     "classifier",
 }  # single files that anyone may import
 
@@ -32,6 +33,7 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "processor": set[str](),
     "randomness": set[str](),
     "schema": {"errors"},
+    "standing": {"errors", "files"},
     "classifier": {"data"},
     "layers": {"errors"},
     "activations": {"errors"},

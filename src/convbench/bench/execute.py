@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from convbench import standing
 from convbench.bench.contact_sheet import contact_sheet
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
@@ -101,8 +102,9 @@ def execute(
         write_whole(folder.path / "scores.safetensors", save({"scores": scores}))
         worst = test.subset(torch.tensor([mistake.index for mistake in result.worst], dtype=torch.int64))
         write_whole(folder.path / "worst.png", contact_sheet(worst))
-    for state in folder.path.rglob("state.pt"):
-        state.unlink()  # of no use after the end, and larger than all the rest
+    for name in ("state.pt", standing.FILE):  # of no use after the end, and the former larger than all the rest
+        for left in folder.path.rglob(name):
+            left.unlink()
     return record
 
 

@@ -193,7 +193,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl; errors in percent."""
+    """One line of metrics.jsonl; errors in percent, a detector's AP50 from 0 to 1."""
 
     epoch: int
     loss: float
@@ -202,6 +202,8 @@ class Epoch:
     test_error: FiniteFloat | None
     seconds: float
     images_per_s: float
+    validation_error: FiniteFloat | None = None
+    test_ap50: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,9 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class _SuiteFile:
+class SuiteFile:
+    """suite.json: what a suite is called, what it is for, and the runs that it should have."""
+
     title: str | None = None
     claim: str | None = None
     runs: tuple[str, ...] = field(default=())
@@ -306,9 +310,14 @@ def _is_suite(folder: Path) -> bool:
     return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
 
 
-def _read_suite(folder: Path) -> Suite:
+def read_suite_file(folder: Path) -> SuiteFile:
+    """A suite folder's suite.json; empty where there is none, ConvbenchError where it is broken."""
     path = folder / "suite.json"
-    about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
+    return _parse(SuiteFile, path, path.read_bytes()) if path.is_file() else SuiteFile()
+
+
+def _read_suite(folder: Path) -> Suite:
+    about = read_suite_file(folder)
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
     runs = tuple(read_run(folder / name) for name in dict.fromkeys((*about.runs, *found)))
     return Suite(folder.name, about.title or folder.name, about.claim, runs)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
+from convbench.web import claims, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -54,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
     def report_css() -> FileResponse:
         return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", "report.css"))))
 
+    app.include_router(runs.router(explorer))
+    app.include_router(claims.router(explorer))
     return app
 
 
