@@ -22,6 +22,7 @@ FOUNDATION = {
     "randomness",
     "schema",
     "standing",
+    "workers",
     "classifier",
 }  # single files that anyone may import
 
@@ -34,6 +35,7 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "randomness": set[str](),
     "schema": {"errors"},
     "standing": {"errors", "files"},
+    "workers": set[str](),
     "classifier": {"data"},
     "layers": {"errors"},
     "activations": {"errors"},

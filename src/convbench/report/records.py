@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -329,9 +330,14 @@ def _read_epochs(path: Path) -> tuple[Epoch, ...]:
     return tuple(_parse(Epoch, path, line, f"line {number}: ") for number, line in enumerate(lines, start=1))
 
 
+@cache  # made for each file, they would take longer than the reading
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
     try:
-        return TypeAdapter(kind).validate_json(text)
+        parsed: T = _adapter(kind).validate_json(text)
     except ValidationError as error:
         first, *rest = error.errors(include_url=False)
         spot = ".".join(str(part) for part in first["loc"])
@@ -339,3 +345,4 @@ def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
         more = f" (and {len(rest)} more)" if rest else ""
         message = f"{path}: {where}{spot + ': ' if spot else ''}{first['msg']}{found}{more}"
         raise ConvbenchError(" ".join(message.split())) from None
+    return parsed

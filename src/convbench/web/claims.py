@@ -44,29 +44,20 @@ class Slide:
 
 
 @dataclass(frozen=True)
-class Audited:
-    """Everything, checked."""
+class Audit:
+    """How far the check is: the claims of the slides that are checked, and the papers' counts at the end.
+
+    problem: why something could not be checked, one line
+    """
 
     rows: tuple[Row, ...]
-    figures: tuple[FigureResult, ...]
+    done: int
+    figures: tuple[FigureResult, ...] | None
+    problem: str
 
-
-class Audit:
-    """Checks slide by slide, and says meanwhile how far it is."""
-
-    def __init__(self) -> None:
-        self.done, self.slides = 0, tuple(dict.fromkeys(claim.slide for claim in read_claims()))
-
-    def check(self) -> Audited:
-        """All claims and figures: half a minute, in which every network that they speak of is counted."""
-        of = {claim.id: sorted(claim.networks) for claim in read_claims()}
-        known, rows = set(names()), list[Row]()
-        for number, slide in enumerate(self.slides):
-            self.done = number
-            checked = [one for one in check_claims(slide=slide) if one.slide == slide]  # asked by part of a title
-            rows += [Row(one, tuple((name, name in known) for name in of[one.id])) for one in checked]
-        self.done = len(self.slides)
-        return Audited(tuple(rows), tuple(check_figures()))
+    @property
+    def whole(self) -> bool:
+        return self.figures is not None or bool(self.problem)
 
 
 @dataclass(frozen=True)
@@ -95,23 +86,38 @@ class Tried:
 
 def router(explorer: Explorer) -> APIRouter:
     """The page of claims."""
-    pages, audit = APIRouter(), Audit()
+    pages = APIRouter()
+    titles = tuple(dict.fromkeys(claim.slide for claim in read_claims()))
+    networks = {claim.id: sorted(claim.networks) for claim in read_claims()}
+    choices: dict[str, Sequence[str]] = {
+        "slide": titles,
+        "verdict": VERDICTS,
+        "network": sorted({name for found in networks.values() for name in found}),
+    }
+    known = set(names())
+
+    async def audit() -> Audit:
+        """Slide by slide, each once."""
+        rows, done, problem = list[Row](), 0, ""
+        for title in titles:
+            made = await explorer.audit.get(title, None, partial(check_slide, title), patience=0)
+            done, problem = done + made.whole, problem or made.problem
+            rows += [Row(one, tuple((name, name in known) for name in networks[one.id])) for one in made.value or ()]
+        figures = await explorer.audit.get("figures", None, check_figures)
+        return Audit(tuple(rows), done, tuple(figures.value) if figures.value else None, problem or figures.problem)
 
     @pages.get("/claims", include_in_schema=False)
     async def claims(slide: Choice = "", verdict: Choice = "", network: Choice = "") -> HTMLResponse:
-        of = sorted({name for claim in read_claims() for name in claim.networks})
-        choices = {"slide": audit.slides, "verdict": VERDICTS, "network": of}
         chosen = {"slide": slide, "verdict": verdict, "network": network}
         for what, value in chosen.items():
             if value and value not in choices[what]:
                 raise unknown(what, value[:80], choices[what])
-        audited = await explorer.audit.get("claims", None, audit.check)
-        tried = await explorer.workshop.get("trials", None, lambda: [_tried(trial) for trial in read_trials()])
-        found = [row for row in audited.value.rows if _is_chosen(row, chosen)] if audited.value else []
+        audited = await audit()
+        tried = await explorer.workshop.get("trials", None, describe_trials)
+        found = [row for row in audited.rows if _is_chosen(row, chosen)]
         values: dict[str, Any] = {
             "choices": choices,
             "chosen": chosen,
-            "audit": audit,
             "audited": audited,
             "tried": tried,
             "slides": _slides(found),
@@ -121,6 +127,16 @@ def router(explorer: Explorer) -> APIRouter:
         return await explorer.quick.do(lambda: page("claims.html.j2", "claims", "Claims", **values))
 
     return pages
+
+
+def check_slide(title: str) -> list[ClaimResult]:
+    """The claims of one slide, checked."""
+    return [one for one in check_claims(slide=title) if one.slide == title]  # which takes parts of titles
+
+
+def describe_trials() -> list[Tried]:
+    """Those that are kept with the program, with their charts."""
+    return [_tried(trial) for trial in read_trials()]
 
 
 def totals(claims: Sequence[ClaimResult]) -> tuple[tuple[str, int], ...]:

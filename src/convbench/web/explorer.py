@@ -43,7 +43,7 @@ class Explorer:
         self.settings = settings
         self.quick = Desk("quick", hands=1, waiting=48, seconds=15)
         self.slow = Desk("slow", hands=1, waiting=4, seconds=90)
-        self.workshop, self.audit = Workshop("workshop"), Workshop("audit")
+        self.workshop, self.audit = Workshop(), Workshop()
         self.photographs = Photographs()
         self.trained = Trained(settings.runs, settings.weights)
 

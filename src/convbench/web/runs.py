@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import HTMLResponse, Response
-from markupsafe import Markup
 
 from convbench.models import names
-from convbench.report import charts, tables
-from convbench.report.drawing import Figure, figure_of
+from convbench.report import tables
 from convbench.report.found import learnt_rows
-from convbench.report.records import Epoch, Run
+from convbench.report.records import Epoch
+from convbench.report.run_charts import run_charts
 from convbench.report.sections import section
 from convbench.standing import Standing
 from convbench.web.explorer import Explorer
@@ -62,14 +61,6 @@ class Growth:
     standing: Standing | None
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """The charts of one run that learnt to classify."""
-
-    classes: Figure
-    confusion: Markup
-
-
 def router(explorer: Explorer) -> APIRouter:
     """The pages of suites and runs, and what their script asks for."""
     pages, shelves = APIRouter(), Shelves(explorer.settings.runs)
@@ -97,7 +88,7 @@ def router(explorer: Explorer) -> APIRouter:
         made = None
         if item.state == "done" and item.run is not None and item.run.record and item.run.record.result:
             key, stamp = ("run", suite, run), stamp_of((item,))
-            made = await explorer.workshop.get(key, stamp, partial(_draw, item.run))
+            made = await explorer.workshop.get(key, stamp, partial(run_charts, item.run))
         values = {"shelf": shelf, "item": item, "made": made, "growth": growth(item), **_details(item)}
         return page("run.html.j2", "runs", item.title, **values)
 
@@ -139,10 +130,6 @@ def _point(epoch: Epoch) -> Point:
 def _number(value: float | None) -> Any:
     """JSON has no word for what is no number."""
     return value if value is None or math.isfinite(value) else None
-
-
-def _draw(run: Run) -> Drawn:
-    return Drawn(figure_of(partial(charts.per_class, [run])), charts.confusion(run))
 
 
 def _details(item: Item) -> dict[str, Any]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import multiprocessing
+import os
+import signal
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from convbench.errors import ConvbenchError
+from convbench.workers import serve_parent
 
 T = TypeVar("T")
 
-KEPT = 48  # things made
+KEPT = 96  # things made
 PATIENCE, GLANCE = 0.1, 0.01  # seconds for which a page waits for what may be done at once, and between its looks
 
 
@@ -33,22 +38,29 @@ class Made(Generic[T]):
 
 
 class Workshop:
-    """One thing after the other, in a thread; the same thing is never in the line twice."""
+    """One thing after the other, in a process of its own, so that drawing and counting hold up nobody.
 
-    def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"convbench-{name}")
+    The same thing is never in the line twice. The process begins with the first thing that is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._process: Future[int] | None = None
         self._making = dict[Hashable, tuple[object, Future[Made[Any]]]]()
         self._made = OrderedDict[Hashable, tuple[object, Made[Any]]]()
 
-    async def get(self, key: Hashable, stamp: object, make: Callable[[], T]) -> Made[T]:
+    async def get(self, key: Hashable, stamp: object, make: Callable[[], T], *, patience: float = PATIENCE) -> Made[T]:
         """What `make` returns, made at this `stamp`; until that is done, what it was at another, if anything.
+
+        make: goes to another process, and what it returns comes from there: functions by name, and plain values
+        patience: seconds to wait for it
 
         To be called in the event loop alone, which is why nothing here is locked.
         """
         self._take(key)
         if (key not in self._made or self._made[key][0] != stamp) and key not in self._making:
-            self._making[key] = stamp, self._pool.submit(_make, key, make)
-        for _ in range(round(PATIENCE / GLANCE)):
+            self._making[key] = stamp, self._opened().submit(_make, make)
+        for _ in range(round(patience / GLANCE)):
             if key not in self._making:
                 break
             await asyncio.sleep(GLANCE)
@@ -59,25 +71,42 @@ class Workshop:
         of, made = self._made[key]
         return made if of == stamp else Made(made.value, False, made.problem)
 
+    def _opened(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, context, initializer=serve_parent)
+            self._process = self._pool.submit(os.getpid)
+        return self._pool
+
     def _take(self, key: Hashable) -> None:
         """Keep what has been made."""
         if key not in self._making or not self._making[key][1].done():
             return
         stamp, future = self._making.pop(key)
-        self._made[key] = stamp, future.result()
+        try:
+            self._made[key] = stamp, future.result()
+        except BrokenExecutor:
+            self.close()
+            self._made[key] = stamp, Made(whole=True, problem="the process that made it has ended")
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
 
     def close(self) -> None:
-        """Drop what waits; what is being made ends by itself."""
+        """End the process, whatever it is at: it leaves nothing on the disk."""
+        if self._pool is None:
+            return
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._process is not None and self._process.done() and not self._process.exception():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.result(), signal.SIGTERM)
+        self._pool = self._process = None
 
 
-def _make(key: Hashable, make: Callable[[], T]) -> Made[T]:
+def _make(make: Callable[[], T]) -> Made[T]:
     try:
         return Made(make(), whole=True)
     except ConvbenchError as error:
         return Made(whole=True, problem=" ".join(str(error).split()))
     except Exception as error:  # a defect, which must not hide: it is logged, and told in the thing's place
-        logging.getLogger(__name__).exception("%s could not be made", key)
+        logging.getLogger(__name__).exception("%s failed", make)
         return Made(whole=True, problem=" ".join(f"{type(error).__name__}: {error}".split()))
