@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from convbench.files import write_json
 
 FILE = "progress.json"  # in the training's folder, until its record is written
 EVERY = 2.0  # seconds from one to the next
+LATELY = 15  # times that it was told
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Standing:
 
     epoch: the one that is under way, from 1; epochs: of all, so that one more is the end
     images: seen of the epoch's `of`
-    images_per_s: since the process began, its looks at the images for testing among them
+    images_per_s: lately, with what looks at the images for testing took
     seconds_left: at this rate; None before there is one
     """
 
@@ -38,10 +40,9 @@ class Standing:
 class Teller:
     """Writes a training's standing into its folder, every other second and whenever it should be seen at once."""
 
-    def __init__(self, folder: Path, network: str, epochs: int, of: int, done: int) -> None:
-        """done: images that were seen before the process began"""
+    def __init__(self, folder: Path, network: str, epochs: int, of: int) -> None:
         self.file, self.network, self.epochs, self.of = folder / FILE, network, epochs, of
-        self.began, self.done, self.next = time.monotonic(), done, 0.0
+        self.told, self.next = deque[tuple[float, int]](maxlen=LATELY), 0.0  # when, and how many images were seen
 
     def tell(self, epoch: int, images: int, *, at_once: bool = False) -> None:
         """epoch: whole ones; images: of the one that is under way"""
@@ -50,7 +51,10 @@ class Teller:
             return
         self.next = now + EVERY
         seen = epoch * self.of + images
-        rate = (seen - self.done) / max(now - self.began, 1e-9)
+        self.told.append((now, seen))
+        (before, seen_before), rate = self.told[0], 0.0
+        if now > before:
+            rate = (seen - seen_before) / (now - before)
         left = (self.epochs * self.of - seen) / rate if rate else None
         standing = Standing(self.network, epoch + 1, self.epochs, images, self.of, rate or None, left)
         with contextlib.suppress(ConvbenchError):  # a full disk ends a training where it loses something by it

@@ -7,11 +7,11 @@ title, its claim and the runs it should have, so that a missing run is seen to b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
@@ -337,7 +337,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
     try:
-        parsed: T = _adapter(kind).validate_json(text)
+        parsed: T = _adapter(cast("Hashable", kind)).validate_json(text)
     except ValidationError as error:
         first, *rest = error.errors(include_url=False)
         spot = ".".join(str(part) for part in first["loc"])

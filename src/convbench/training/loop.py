@@ -215,7 +215,7 @@ class _Training:
             self.keep_weights()
         teller = None
         if self.folder is not None and self.processes.first:
-            teller = Teller(self.folder, self.recipe.network, self.recipe.epochs, self.n, done)
+            teller = Teller(self.folder, self.recipe.network, self.recipe.epochs, self.n)
             teller.tell(len(self.history), self.step * self.recipe.batch_size)
         with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
             for epoch in range(len(self.history), self.recipe.epochs):

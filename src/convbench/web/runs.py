@@ -16,12 +16,13 @@ from convbench.report import tables
 from convbench.report.found import learnt_rows
 from convbench.report.records import Epoch
 from convbench.report.run_charts import run_charts
-from convbench.report.sections import section
+from convbench.report.sections import Section, section
 from convbench.standing import Standing
 from convbench.web.explorer import Explorer
 from convbench.web.pages import page
 from convbench.web.photographs import MissingError
 from convbench.web.shelf import Item, Shelf, Shelves, State, stamp_of
+from convbench.web.workshop import Made
 
 PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 REFUSALS: dict[int | str, dict[str, Any]] = {404: {"description": "no such run"}, 503: {"description": "ask again"}}
@@ -79,7 +80,9 @@ def router(explorer: Explorer) -> APIRouter:
         shelf = await explorer.quick.do(partial(shelves.one, suite))
         done = shelf.finished
         stamp = (done.title, done.claim, stamp_of(shelf.items))
-        made = await explorer.workshop.get(("suite", suite), stamp, partial(section, done))
+        made = Made[Section](whole=True)
+        if done.runs:
+            made = await explorer.workshop.get(("suite", suite), stamp, partial(section, done))
         return page("suite.html.j2", "runs", shelf.title, shelf=shelf, made=made)
 
     @pages.get("/runs/{suite}/{run}", include_in_schema=False)

@@ -81,14 +81,14 @@ function list(from) {
   else at("epochs").append(...rows);
 }
 
-function stand(found) {
+function stand(found, isRunning) {
   at("standing").hidden = found === null;
   if (found === null) return;
   last = found.epochs;
   at("done").value = (found.epoch - 1 + found.images / found.of) / found.epochs;
   write("epoch", found.epoch > found.epochs ? `${found.epochs} of ${found.epochs}: being evaluated` : `${found.epoch} of ${found.epochs}`);
-  write("rate", found.images_per_s === null ? "–" : Math.round(found.images_per_s).toLocaleString("en"));
-  write("left", duration(found.seconds_left));
+  write("rate", !isRunning || found.images_per_s === null ? "–" : Math.round(found.images_per_s).toLocaleString("en"));
+  write("left", duration(isRunning ? found.seconds_left : null));
 }
 
 async function look() {
@@ -103,7 +103,7 @@ async function look() {
   const before = epochs.length;
   epochs = [...epochs, ...news.epochs];
   if (news.epochs.length || isOther) list(before);
-  stand(news.standing);
+  stand(news.standing, news.state === "running");
   draw();
   at("state").className = `state ${news.state}`;
   write("state", news.state);
