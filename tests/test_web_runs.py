@@ -479,23 +479,21 @@ class TestInABrowser:
                     time.sleep(0.05)
                 page.goto(f"{url}/runs/train/two%20words")
                 rows = page.locator("#epochs tr")
-                page.wait_for_function("document.querySelectorAll('#epochs tr').length >= 3", timeout=120_000)
+                rows.nth(2).wait_for(state="attached", timeout=120_000)
                 assert page.inner_text("#state") == "running"
                 assert re.fullmatch(r"\d+ of 25", page.inner_text("#epoch"))
-                before = page.locator("#charts path[fill=none]").first.get_attribute("d") or ""
-                page.wait_for_function(
-                    f"document.querySelectorAll('#epochs tr').length > {rows.count()}", timeout=60_000
-                )
-                after = page.locator("#charts path[fill=none]").first.get_attribute("d") or ""
-                assert after.count("L") > before.count("L")
+                curve = page.locator("#charts path[fill=none]").first
+                before, count = curve.get_attribute("d") or "", rows.count()
+                rows.nth(count).wait_for(state="attached", timeout=60_000)
+                assert (curve.get_attribute("d") or "").count("L") > before.count("L")
             finally:
                 training.send_signal(signal.SIGKILL)
                 training.wait()
-            page.wait_for_function("document.getElementById('state').textContent === 'stopped'", timeout=30_000)
+            page.locator("#state.stopped").wait_for(timeout=30_000)
             seen = rows.count()
             training = begin("--resume")
             try:
-                page.wait_for_function("document.getElementById('state').textContent === 'running'", timeout=120_000)
+                page.locator("#state.running").wait_for(timeout=120_000)
                 page.wait_for_selector(".state.done", timeout=300_000)
             finally:
                 training.wait(300)

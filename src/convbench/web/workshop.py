@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from convbench.errors import ConvbenchError
@@ -45,7 +44,7 @@ class Workshop:
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._process: Future[int] | None = None
+        self._processes = set[BaseProcess]()
         self._making = dict[Hashable, tuple[object, Future[Made[Any]]]]()
         self._made = OrderedDict[Hashable, tuple[object, Made[Any]]]()
 
@@ -73,9 +72,10 @@ class Workshop:
 
     def _opened(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=serve_parent)
-            self._process = self._pool.submit(os.getpid)
+            others = set(multiprocessing.active_children())
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=serve_parent)
+            self._pool.submit(os.getpid)  # with the first, the process is begun
+            self._processes = set(multiprocessing.active_children()) - others
         return self._pool
 
     def _take(self, key: Hashable) -> None:
@@ -93,13 +93,11 @@ class Workshop:
 
     def close(self) -> None:
         """End the process, whatever it is at: it leaves nothing on the disk."""
-        if self._pool is None:
-            return
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._process is not None and self._process.done() and not self._process.exception():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.result(), signal.SIGTERM)
-        self._pool = self._process = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.terminate()
+        self._pool, self._processes = None, set()
 
 
 def _make(make: Callable[[], T]) -> Made[T]:
