@@ -73,7 +73,7 @@ def router(explorer: Explorer) -> APIRouter:
     @pages.get("/runs", include_in_schema=False)
     async def all_suites() -> HTMLResponse:
         found = await explorer.quick.do(shelves.all)
-        return page("runs.html.j2", "runs", "Runs", shelves=found, folder=str(explorer.settings.runs))
+        return page("suites.html.j2", "runs", "Runs", shelves=found, folder=str(explorer.settings.runs))
 
     @pages.get("/runs/{suite}", include_in_schema=False)
     async def one_suite(suite: Name) -> HTMLResponse:
