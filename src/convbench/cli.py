@@ -13,9 +13,11 @@ import typer
 
 from convbench.cli_detect import detect_app
 from convbench.cli_explain import explain_app
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, RequestError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from convbench.bench.networks import Network
     from convbench.counting import Cost
 
@@ -523,20 +525,37 @@ def report(
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="The folder that index.html is written to.")] = Path("report"),
     picture: Annotated[Path | None, typer.Option(help="A PNG to write a comparison's charts to, too.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="html; or the tables alone: markdown (one file), csv (a file for each).")
+    ] = "html",
+    as_json: Json = False,
 ) -> None:
     """Write the report, one HTML file that opens offline, and print the result table."""
     from convbench.report.html import write_report
     from convbench.report.picture import write_picture
     from convbench.report.records import read_suites
     from convbench.report.tables import print_suite
+    from convbench.report.written import plain, write_csv, write_markdown
 
-    page = write_report(runs, out / "index.html", suites or ())
     shown = read_suites(runs, suites or ())
+    writers: dict[str, Callable[[], list[Path]]] = {
+        "html": lambda: [write_report(runs, out / "index.html", suites or ())],
+        "markdown": lambda: [write_markdown(shown, out / "report.md")],
+        "csv": lambda: write_csv(shown, out),
+    }
+    if format_ not in writers:
+        raise unknown("format", format_, writers)
+    written = {"report": [str(path) for path in writers[format_]()]}
+    if picture is not None:
+        written["picture"] = [str(write_picture(shown, picture))]
+    if as_json:
+        print(json.dumps(written | {"suites": plain(shown)}, indent=1))
+        return
     for suite in shown:
         print_suite(suite)
-    if picture is not None:
-        print(f"picture: {write_picture(shown, picture)}")
-    print(f"report: {page}")
+    for what, paths in written.items():
+        for path in paths:
+            print(f"{what}: {path}")
 
 
 @app.command()

@@ -21,7 +21,8 @@ from convbench.bench.profile_detector import describe_detector, profile_detector
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_suite
 from convbench.bench.trial import make_trial, write_trial
-from convbench.claims.trials import describe_decision
+from convbench.claims.challenge import read_challenge
+from convbench.claims.trials import Trial, describe_decision
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
@@ -83,8 +84,7 @@ def run_suite(
             learning.append(run)
         else:
             measuring.append(run)
-    about = {"title": suite.title, "claim": suite.description, "runs": known}
-    write_json(make_folder(root) / "suite.json", about)
+    write_json(make_folder(root) / "suite.json", describe_suite(suite))
     if outcomes:
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
@@ -106,9 +106,22 @@ def run_suite(
     trial = make_trial(suite_name, suite, root) if suite.statements else None
     if trial is not None:
         write_trial(trial, root)
+        write_json(root / "suite.json", describe_suite(suite, trial))
         for decision in trial.decisions:
             say(describe_decision(decision))
     return [outcomes[run.name] for run in wanted]
+
+
+def describe_suite(suite: Suite, trial: Trial | None = None) -> dict[str, Any]:
+    """What suite.json says to a report: title, claim, the runs that there should be, the challenge where asked for.
+
+    trial: of the runs that are done, by which the suite's statements are decided
+    """
+    runs = [run.name for run in (*(run for run, _ in suite.seeded()), *suite.compared)]
+    challenge = [asdict(one) for one in read_challenge()] if suite.challenge else []
+    decisions = [one.to_dict() for one in trial.decisions] if trial else []
+    about = {"title": suite.title, "claim": suite.description, "runs": runs}
+    return about | {"challenge": challenge, "decisions": decisions}
 
 
 def is_same(record: dict[str, Any], suite: Suite, run: RunSpec | Compared, seed: int) -> bool:

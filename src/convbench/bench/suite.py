@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from convbench.claims.addresses import address_of
 from convbench.claims.ledger import Figure, read_figures, read_paper
 from convbench.claims.trials import Statement
 from convbench.detection import registry as detectors
@@ -145,6 +146,7 @@ class Suite:
     seeds: how often each run that learns is done, from as many seeds
     statements: what the runs are to decide
     cut: what this tier leaves out of the papers' training, in words
+    challenge: whether a report shows the winners of the ImageNet challenge beside its networks
     """
 
     title: str
@@ -158,6 +160,7 @@ class Suite:
     seeds: int = Field(default=1, ge=1)
     statements: tuple[Statement, ...] = ()
     cut: str = ""
+    challenge: bool = False
 
     def __post_init__(self) -> None:
         if not self.all_runs:
@@ -213,15 +216,17 @@ def open_suite(name_or_path: str | Path) -> tuple[str, Suite]:
 
 
 def read_claim(ledger: str, claim: str) -> dict[str, Any]:
-    """A published figure: error (percent), protocol, source, rejection (None where not published) and note."""
+    """A published figure: error (percent), protocol, source and its address, rejection, note; None: not published."""
     content = tomllib.loads(resources.files("convbench").joinpath("published", f"{ledger}.toml").read_text())
     if claim not in content["claims"]:
         raise unknown(f"claim in {ledger}", claim, content["claims"])
     paper, entry = content["paper"], content["claims"][claim]
+    source = f"{paper['authors']}, {paper['venue']}, {entry['source']}"
     return {
         "error": entry["error"],
         "protocol": entry["protocol"],
-        "source": f"{paper['authors']}, {paper['venue']}, {entry['source']}",
+        "source": source,
+        "url": address_of(source),
         "rejection": entry.get("rejection"),
         "note": entry.get("note"),
     }
@@ -239,11 +244,13 @@ def read_errors(spec: NetworkSpec) -> dict[str, Any]:
         protocols = (one.protocol for one in of_network if one.metric == "top1_error")
         raise unknown(f"protocol of {spec.network}'s top-1 error in {spec.paper}", spec.protocol, protocols)
     top1, top5 = figures["top1_error"], figures.get("top5_error")
+    source = _source(spec.paper, top1)
     return {
         "error": top1.value,
         "top5_error": top5.value if top5 else None,
         "protocol": f"{top1.data}, {top1.protocol}",
-        "source": _source(spec.paper, top1),
+        "source": source,
+        "url": address_of(source),
         "rejection": None,
         "note": None,
         "mark": spec.mark or None,
@@ -262,11 +269,13 @@ def read_precision(spec: DetectorSpec) -> dict[str, Any]:
     if len(found) > 1:
         raise RequestError(f"{spec.paper}: expected one ap of {spec.row}, found {len(found)}")
     (ap,) = found
+    source = _source(spec.paper, ap)
     return {
         "error": None,
         "ap": ap.value,
         "protocol": f"{ap.data}, {ap.protocol}",
-        "source": _source(spec.paper, ap),
+        "source": source,
+        "url": address_of(source),
         "rejection": None,
         "note": None,
     }

@@ -55,6 +55,11 @@ def create_app(settings: Settings) -> FastAPI:
     def report_css() -> FileResponse:
         return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", "report.css"))))
 
+    @app.get("/sort.js", include_in_schema=False)
+    def sort_js() -> FileResponse:
+        script = Path(str(resources.files("convbench.report").joinpath("templates", "sort.js")))
+        return FileResponse(script, media_type="text/javascript")
+
     app.include_router(runs.router(explorer))
     app.include_router(claims.router(explorer))
     return app

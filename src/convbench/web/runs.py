@@ -82,7 +82,7 @@ def router(explorer: Explorer) -> APIRouter:
         stamp = (done.title, done.claim, stamp_of(shelf.items))
         made = Made[Section](whole=True)
         if done.runs:
-            made = await explorer.workshop.get(("suite", suite), stamp, partial(section, done))
+            made = await explorer.workshop.get(("suite", suite), stamp, partial(section, done, 1))
         return page("suite.html.j2", "runs", shelf.title, shelf=shelf, made=made)
 
     @pages.get("/runs/{suite}/{run}", include_in_schema=False)
