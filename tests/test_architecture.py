@@ -21,6 +21,8 @@ FOUNDATION = {
     "progress",
     "randomness",
     "schema",
+    "standing",
+    "workers",
     "classifier",
 }  # single files that anyone may import
 
@@ -32,6 +34,8 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "processor": set[str](),
     "randomness": set[str](),
     "schema": {"errors"},
+    "standing": {"errors", "files"},
+    "workers": set[str](),
     "classifier": {"data"},
     "layers": {"errors"},
     "activations": {"errors"},

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from convbench import standing
 from convbench.bench.class_gallery import write_class_gallery
 from convbench.bench.contact_sheet import contact_sheet
 from convbench.bench.record import new_record, recording
@@ -107,8 +108,9 @@ def execute(
         worst = test.subset(torch.tensor([mistake.index for mistake in result.worst], dtype=torch.int64))
         write_whole(folder.path / "worst.png", contact_sheet(worst))
         record["extremes"] = write_class_gallery(test, scores, folder.path)
-    for state in folder.path.rglob("state.pt"):
-        state.unlink()  # of no use after the end, and larger than all the rest
+    for name in ("state.pt", standing.FILE):  # of no use after the end, and the former larger than all the rest
+        for left in folder.path.rglob(name):
+            left.unlink()
     return record
 
 

@@ -6,8 +6,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,6 +27,7 @@ from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
 from convbench.training.recipe import Recipe, parse_recipe
+from convbench.workers import serve_parent
 
 
 @dataclass(frozen=True)
@@ -261,17 +260,8 @@ def _thread_limit(threads: int) -> Any:
 
 
 def _start_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    serve_parent()
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed suite leaves no run behind that goes on unseen."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _work(arguments: tuple[Any, ...]) -> dict[str, Any]:

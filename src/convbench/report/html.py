@@ -29,7 +29,7 @@ def write_report(runs: Path, out: Path, suites: Sequence[str] = ()) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": tables.duration, "pairs": _pairs, "weights": tables.weights_of}
+    environment.filters |= FILTERS
     page = environment.get_template("report.html.j2").render(sections=sections)
     make_folder(out.parent)
     write_whole(out, page.encode())
@@ -44,3 +44,7 @@ def _pairs(settings: dict[str, Any], prefix: str = "") -> str:
         if value is not None
     ]
     return ", ".join(filter(None, texts))
+
+
+# Of the templates, here and in the explorer.
+FILTERS = {"duration": tables.duration, "pairs": _pairs, "weights": tables.weights_of}

@@ -8,10 +8,11 @@ a missing run is seen to be missing, what the seeds decide, and entries of the I
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
@@ -94,7 +95,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl; errors in percent."""
+    """One line of metrics.jsonl; errors in percent, a detector's AP50 from 0 to 1."""
 
     epoch: int
     loss: float
@@ -103,6 +104,8 @@ class Epoch:
     test_error: FiniteFloat | None
     seconds: float
     images_per_s: float
+    validation_error: FiniteFloat | None = None
+    test_ap50: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,9 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class _SuiteFile:
+class SuiteFile:
+    """suite.json: what a suite is called, what it is for, and the runs that it should have."""
+
     title: str | None = None
     claim: str | None = None
     runs: tuple[str, ...] = field(default=())
@@ -215,9 +220,14 @@ def _is_suite(folder: Path) -> bool:
     return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
 
 
-def _read_suite(folder: Path) -> Suite:
+def read_suite_file(folder: Path) -> SuiteFile:
+    """A suite folder's suite.json; empty where there is none, ConvbenchError where it is broken."""
     path = folder / "suite.json"
-    about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
+    return _parse(SuiteFile, path, path.read_bytes()) if path.is_file() else SuiteFile()
+
+
+def _read_suite(folder: Path) -> Suite:
+    about = read_suite_file(folder)
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
     runs = tuple(read_run(folder / name) for name in dict.fromkeys((*about.runs, *found)))
     return Suite(folder.name, about.title or folder.name, about.claim, runs, about.challenge, about.decisions)
@@ -229,9 +239,14 @@ def _read_epochs(path: Path) -> tuple[Epoch, ...]:
     return tuple(_parse(Epoch, path, line, f"line {number}: ") for number, line in enumerate(lines, start=1))
 
 
+@cache  # made for each file, they would take longer than the reading
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
     try:
-        return TypeAdapter(kind).validate_json(text)
+        parsed: T = _adapter(cast("Hashable", kind)).validate_json(text)
     except ValidationError as error:
         first, *rest = error.errors(include_url=False)
         spot = ".".join(str(part) for part in first["loc"])
@@ -239,3 +254,4 @@ def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
         more = f" (and {len(rest)} more)" if rest else ""
         message = f"{path}: {where}{spot + ': ' if spot else ''}{first['msg']}{found}{more}"
         raise ConvbenchError(" ".join(message.split())) from None
+    return parsed

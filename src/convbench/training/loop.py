@@ -21,6 +21,7 @@ from convbench.errors import ConvbenchError, RequestError
 from convbench.files import make_folder, write_whole
 from convbench.progress import progress
 from convbench.randomness import number
+from convbench.standing import Teller
 from convbench.training.average import running_mean
 from convbench.training.board import Board
 from convbench.training.choices import choose_for
@@ -211,6 +212,10 @@ class _Training:
         total = self.recipe.epochs * self.n - done
         if not self.steps_done:
             self.keep_weights()
+        teller = None
+        if self.folder is not None and self.processes.first:
+            teller = Teller(self.folder, self.recipe.network, self.recipe.epochs, self.n)
+            teller.tell(len(self.history), self.step * self.recipe.batch_size)
         with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
             for epoch in range(len(self.history), self.recipe.epochs):
                 self.set_mode()
@@ -230,8 +235,12 @@ class _Training:
                     if bar is not None:
                         bar.advance(batch.size)
                         bar.note(describe(self.history, self.waited / self.seconds))
+                    if teller is not None:
+                        teller.tell(epoch, min(self.step * self.recipe.batch_size, self.n))
                     self.save_if_due()
                 self.end_epoch(epoch)
+                if teller is not None:
+                    teller.tell(epoch + 1, 0, at_once=True)
         if self.average is not None:
             self.net.load_state_dict(self.average.module.state_dict())
 

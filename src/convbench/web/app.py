@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
+from convbench.web import claims, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -54,6 +55,13 @@ def create_app(settings: Settings) -> FastAPI:
     def report_css() -> FileResponse:
         return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", "report.css"))))
 
+    @app.get("/sort.js", include_in_schema=False)
+    def sort_js() -> FileResponse:
+        script = Path(str(resources.files("convbench.report").joinpath("templates", "sort.js")))
+        return FileResponse(script, media_type="text/javascript")
+
+    app.include_router(runs.router(explorer))
+    app.include_router(claims.router(explorer))
     return app
 
 

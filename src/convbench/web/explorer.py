@@ -8,6 +8,7 @@ from pathlib import Path
 from convbench.web.desk import Desk
 from convbench.web.photographs import Photographs
 from convbench.web.trained import Trained
+from convbench.web.workshop import Workshop
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # names by which this machine is asked
 
@@ -34,12 +35,15 @@ class Explorer:
 
     quick: for what a person waits for with the finger on the button
     slow: for what takes seconds, which must not hold up the others
+    workshop: for what is made behind the pages and kept, such as a suite's charts
+    audit: the same for the claims, which take longer than anybody should wait for charts
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.quick = Desk("quick", hands=1, waiting=48, seconds=15)
         self.slow = Desk("slow", hands=1, waiting=4, seconds=90)
+        self.workshop, self.audit = Workshop(), Workshop()
         self.photographs = Photographs()
         self.trained = Trained(settings.runs, settings.weights)
 
@@ -47,3 +51,5 @@ class Explorer:
         """Drop what waits."""
         self.quick.close()
         self.slow.close()
+        self.workshop.close()
+        self.audit.close()
