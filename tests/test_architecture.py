@@ -55,7 +55,17 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     | {"detection"},
     "report": FOUNDATION - {"classifier", "modes"},
     "web": FOUNDATION
-    | {"models", "counting", "claims", "data", "explain", "rivals", "bench", "report"},  # calls the library alone
+    | {
+        "models",
+        "counting",
+        "claims",
+        "data",
+        "explain",
+        "rivals",
+        "detection",
+        "bench",
+        "report",
+    },  # calls the library
 }
 
 

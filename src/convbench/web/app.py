@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
-from convbench.web import claims, runs
+from convbench.web import claims, networks, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -53,16 +53,20 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/report.css", include_in_schema=False)
     def report_css() -> FileResponse:
-        return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", "report.css"))))
+        return _of_report("report.css")
 
     @app.get("/sort.js", include_in_schema=False)
     def sort_js() -> FileResponse:
-        script = Path(str(resources.files("convbench.report").joinpath("templates", "sort.js")))
-        return FileResponse(script, media_type="text/javascript")
+        return _of_report("sort.js")
 
-    app.include_router(runs.router(explorer))
-    app.include_router(claims.router(explorer))
+    for section in (networks, runs, claims):
+        app.include_router(section.router(explorer))
     return app
+
+
+def _of_report(name: str) -> FileResponse:
+    """A file that the report puts into its page."""
+    return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", name))))
 
 
 async def _told(request: Request, error: Exception) -> Response:
