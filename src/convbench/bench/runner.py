@@ -243,11 +243,11 @@ def _thread_limit(threads: int) -> Any:
 def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """A killed suite leaves no run behind that goes on unseen."""
+def end_with_parent() -> None:
+    """In a thread of a process that another began: a killed parent leaves no run behind that goes on unseen."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

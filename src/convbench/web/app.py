@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
+from convbench.web import digits
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -45,6 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(ConvbenchError, _told)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _refused)
+
+    app.include_router(digits.router(explorer))
 
     @app.get("/", include_in_schema=False)
     def home() -> RedirectResponse:
