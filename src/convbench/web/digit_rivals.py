@@ -13,7 +13,7 @@ from torch import Tensor
 from convbench.data import Dataset, open_dataset
 from convbench.errors import ConvbenchError, RequestError
 from convbench.rivals import build_rival
-from convbench.rivals.neighbours import NearestNeighbours
+from convbench.rivals.neighbours import NearestNeighbours, vote
 from convbench.rivals.rival import Rival
 
 SVM_DIGITS = 4_000  # fitted to more, the machines take longer than a visitor waits, and answer more slowly
@@ -81,13 +81,14 @@ def answer(rival: Rival, images: Tensor) -> Tensor:
     return torch.from_numpy(rival.method.decision_function(rival.preprocessing(images).numpy()))
 
 
-def nearest(rival: Rival, train: Dataset, image: Tensor) -> list[Neighbour]:
-    """The training digits nearest to a uint8 image (1, 1, side, side), the nearest first."""
+def nearest(rival: Rival, train: Dataset, image: Tensor) -> tuple[int, list[Neighbour]]:
+    """k-NN's answer to a uint8 image (1, 1, side, side), and the training digits nearest to it, the nearest first."""
     method = rival.method
     assert isinstance(method, NearestNeighbours)
-    found = method.search(rival.preprocessing(image).flatten(1), NEIGHBOURS)
-    squares, indices = (column[0] for column in found)
-    return [
+    squares, indices = method.search(rival.preprocessing(image).flatten(1), NEIGHBOURS)
+    voters = train.labels[indices[:, : method.k]]
+    found = vote(squares[:, : method.k], voters, rival.classes)
+    return int(found.argmax()), [
         Neighbour(int(train.labels[index]), float(square) ** 0.5, train.images[index, 0])
-        for square, index in zip(squares, indices.tolist(), strict=True)
+        for square, index in zip(squares[0], indices[0].tolist(), strict=True)
     ]

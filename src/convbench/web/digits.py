@@ -185,9 +185,9 @@ def read_drawing(readers: Readers, pad: Tensor) -> Reading:
     if rivals is not None and rivals.train is not None:
         theirs = image if rivals.train.name == network.data else prepare(pad, FRAMES[rivals.train.name])[None, None]
         if rivals.knn is not None:
-            near = nearest(rivals.knn, rivals.train, theirs)
+            voted, near = nearest(rivals.knn, rivals.train, theirs)
             shown = [NeighbourSays(one.digit, one.distance, picture(one.image[None])) for one in near]
-            knn = NearestSay(int(answer(rivals.knn, theirs).argmax()), shown)
+            knn = NearestSay(voted, shown)
         if rivals.svm is not None:
             votes = answer(rivals.svm, theirs)[0]
             svm = MachinesSay(int(votes.argmax()), votes.tolist())

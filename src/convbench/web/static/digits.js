@@ -50,7 +50,9 @@ function picture({ rows, columns, values }) {
 
 function blank(canvas) { canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height); }
 
-const signed = (value) => Math.round((value / AMPLITUDE + 1) * 127.5);
+// F6 and the codes are bitmaps, in which 1 is ink and -1 is paper.
+const inked = (value) => Math.round((Math.min(Math.max(value, -1), 1) + 1) * 127.5);
+const said = (byte) => (byte / 127.5 - 1) * AMPLITUDE;
 const codes = [...document.querySelectorAll(".codes li")].map((item) => {
   const canvas = item.querySelector("canvas");
   return { item, canvas, values: Array.from(canvas.dataset.bits, (bit) => (bit === "#" ? 1 : -1)) };
@@ -61,14 +63,14 @@ const codes = [...document.querySelectorAll(".codes li")].map((item) => {
 function show(reading) {
   last = reading;
   at("net").classList.toggle("idle", !reading);
-  for (const { canvas, values } of codes) paint(canvas, values.map(signed), colours.signed);
+  for (const { canvas, values } of codes) paint(canvas, values.map(inked), colours.ink);
   paint(at("scale"), Array.from({ length: 128 }, (_, i) => 2 * i), colours.signed);
   if (!reading) return showNothing();
   const { lenet, knn, svm } = reading;
   paint(at("input"), bytesOf(lenet.input.values), colours.ink);
   for (const [name, layer] of Object.entries(lenet.layers)) {
     const values = bytesOf(layer.values), area = layer.rows * layer.columns;
-    if (area === 1) paint(at(name), values, colours.signed);
+    if (name === "c5") paint(at(name), values, colours.signed);
     for (const canvas of document.querySelectorAll(`[data-layer="${name}"]`)) paint(canvas, values, colours.signed, area * Number(canvas.dataset.map));
   }
   showCodes(lenet);
@@ -97,9 +99,10 @@ function showCodes({ answer, distances, layers }) {
     item.classList.toggle("first", digit === answer);
     item.querySelector(".distance").textContent = shown(distances[digit]);
   });
-  const closest = codes[answer].values, painted = bytesOf(layers.f6.values);
-  paint(at("closest"), closest.map(signed), colours.signed);
-  const squares = closest.map((code, i) => ((painted[i] / 127.5 - 1) * AMPLITUDE - code) ** 2);
+  const closest = codes[answer].values, painted = Array.from(bytesOf(layers.f6.values), said);
+  paint(at("f6"), painted.map(inked), colours.ink);
+  paint(at("closest"), closest.map(inked), colours.ink);
+  const squares = closest.map((code, i) => (painted[i] - code) ** 2);
   paint(at("difference"), squares.map((square) => Math.round(Math.min(square / 4, 1) * 255)), colours.heat);
   at("closest-words").textContent = `the closest code: ${answer}`;
   at("difference-words").textContent = `squared differences, ${shown(distances[answer])} in all`;
