@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -17,9 +18,12 @@ from convbench.bench.evaluate import Loaded
 from convbench.bench.execute import resolve_recipe
 from convbench.bench.runner import end_with_parent, run_suite
 from convbench.bench.suite import open_suite
+from convbench.data import Preprocessing
 from convbench.errors import ConvbenchError
 from convbench.files import make_folder
+from convbench.models import published_input
 from convbench.report.records import Record, read_record, read_run
+from convbench.schema import parse
 from convbench.web.digit_frames import FRAMES
 from convbench.web.trained import Choice, Trained
 
@@ -69,9 +73,19 @@ def best_network(trained: Trained) -> tuple[Choice, Record] | None:
             continue
         with contextlib.suppress(ConvbenchError, FileNotFoundError):  # of which the runs' page tells
             record = read_record(choice.run / "record.json")
-            if record.data is not None and record.data.train.name in FRAMES and record.result is not None:
+            if record.data is not None and record.result is not None and _is_published(record):
                 found.append(((record.data.train.n, -record.result.top1_error), choice, record))
     return max(found, key=lambda one: one[0])[1:] if found else None
+
+
+def _is_published(record: Record) -> bool:
+    """Whether it reads digits that a drawing can be made like, and has the paper's size, in which the page shows it."""
+    if record.data is None or record.data.train.name not in FRAMES or record.preprocessing is None:
+        return False
+    side = FRAMES[record.data.train.name].side
+    preprocessing = parse(Preprocessing, record.preprocessing, record.name)
+    reads = preprocessing.geometry(torch.zeros(1, 1, side, side, dtype=torch.uint8)).shape[1:]
+    return reads == published_input(NETWORK) and not record.subject.arguments
 
 
 @dataclass(frozen=True)
@@ -86,19 +100,21 @@ class Progress:
 class Training:
     """First look's LeNet-5, trained in a process of its own that ends with this one, and goes on where it was."""
 
-    def __init__(self, runs: Path) -> None:
-        name, suite = open_suite(SUITE)
+    def __init__(self, runs: Path, suite_path: str | Path = SUITE) -> None:
+        name, suite = open_suite(suite_path)
         recipe = resolve_recipe(suite, next(run for run in suite.runs if run.name == NETWORK))
         assert recipe is not None
-        self.runs, self.folder, self.epochs = runs, runs / name / NETWORK, recipe.epochs
+        self.runs, self.suite, self.folder, self.epochs = runs, suite_path, runs / name / NETWORK, recipe.epochs
         self._log = self.folder / "log.txt"
         self._process: BaseProcess | None = None
 
     def begin(self) -> None:
-        """Start it, unless it runs already here."""
+        """Start it, unless it runs already; RequestError where its folder cannot be made."""
         if self._process is None or not self._process.is_alive():
             make_folder(self.folder)
-            spawned = multiprocessing.get_context("spawn").Process(target=_train, args=(self.runs,), daemon=True)
+            spawned = multiprocessing.get_context("spawn").Process(
+                target=_train, args=(self.suite, self.runs, self._log), daemon=True
+            )
             spawned.start()
             self._process = spawned
 
@@ -119,15 +135,15 @@ class Training:
             self._process.join(5)
 
 
-def _train(runs: Path) -> None:
+def _train(suite: str | Path, runs: Path, log_path: Path) -> None:
     """In the process of its own; what goes wrong is the log's last line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     os.nice(NICENESS)
     torch.set_num_threads(1)  # small maps: a second thread costs more than it brings, and the pages need a core
-    log_path = runs / SUITE / NETWORK / "log.txt"
     with log_path.open("a", buffering=1) as log, contextlib.redirect_stderr(log):
         try:
-            (outcome,) = run_suite(SUITE, out=runs, only=(NETWORK,), command=COMMAND)
+            (outcome,) = run_suite(suite, out=runs, only=(NETWORK,), command=COMMAND)
             error = outcome.error
         except ConvbenchError as raised:
             error = str(raised)

@@ -121,9 +121,11 @@ class Readers:
         if rivals.problem:
             return {"lenet": lenet, "knn": rivals.problem, "svm": rivals.problem}
         n = len(rivals.train) if rivals.train is not None else 0
-        instead = f"built-in digits, as {network.data} is not on this machine" if rivals.instead else "training digits"
-        knn = f"the nearest 3 of {n:,} {instead}, vote" if rivals.knn else "is being fitted …"
-        svm = f"fitted on {min(n, SVM_DIGITS):,} {instead}" if rivals.svm else "is being fitted …"
+        kind, why = "training", ""
+        if rivals.instead:
+            kind, why = "built-in", f", as {DATASETS[network.data].title.partition(' ')[0]} is not on this machine"
+        knn = f"the nearest 3 of {n:,} {kind} digits vote{why}" if rivals.knn else "is being fitted …"
+        svm = f"fitted on {min(n, SVM_DIGITS):,} {kind} digits{why}" if rivals.svm else "is being fitted …"
         return {"lenet": lenet, "knn": knn, "svm": svm}
 
     def close(self) -> None:
