@@ -82,7 +82,7 @@ def explorer(runs: Path, *options: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(10)
+            process.wait(30)  # an interpreter with torch takes its time to end on a busy machine
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -59,6 +59,8 @@ class Readers:
             if self.network is None or (self.network.choice, self.network.record) != best:
                 self.network = DigitNetwork(choice, record, self._explorer.trained.load(choice.id))
             if self.rivals is None or self.rivals.wanted != self.network.data:
+                if self.rivals is not None:
+                    self.rivals.close()
                 self.rivals = Rivals(self.network.data, self._explorer.settings.data_dir)
 
     def progress(self) -> Progress | None:
@@ -129,9 +131,11 @@ class Readers:
         return {"lenet": lenet, "knn": knn, "svm": svm}
 
     def close(self) -> None:
-        """End the training."""
+        """End the training and the fitting."""
         if self._training is not None:
             self._training.close()
+        if self.rivals is not None:
+            self.rivals.close()
 
 
 def on_pad(image: Tensor) -> Tensor:

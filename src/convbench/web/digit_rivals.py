@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from convbench.rivals.neighbours import NearestNeighbours, vote
 from convbench.rivals.rival import Rival
 
 SVM_DIGITS = 4_000  # fitted to more, the machines take longer than a visitor waits, and answer more slowly
+CLOSING_SECONDS = 10.0  # until a thread that computes is given up
 NEIGHBOURS = 5  # shown; the nearest three of them vote
 
 
@@ -43,7 +45,8 @@ class Rivals:
         self.knn: Rival | None = None
         self.svm: Rival | None = None
         self.problem = ""
-        threading.Thread(target=self._fit, name="convbench-rivals", daemon=True).start()
+        self._thread = threading.Thread(target=self._fit, name="convbench-rivals", daemon=True)
+        self._thread.start()
 
     @property
     def instead(self) -> bool:
@@ -54,6 +57,16 @@ class Rivals:
     def is_ready(self) -> bool:
         """Whether nothing more will come."""
         return self.svm is not None or bool(self.problem)
+
+    def close(self) -> None:
+        """End the fitting, at the thread's next line of Python.
+
+        A thread that still computes in C++ when the interpreter ends would abort it.
+        """
+        if self._thread.is_alive():
+            ident = ctypes.c_ulong(self._thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+            self._thread.join(CLOSING_SECONDS)
 
     def _fit(self) -> None:
         try:
