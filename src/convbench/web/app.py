@@ -18,6 +18,7 @@ from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
+from convbench.web.look import router as look
 from convbench.web.pages import page
 from convbench.web.photographs import MissingError
 from convbench.web.safety import Guard
@@ -45,6 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(ConvbenchError, _told)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _refused)
+
+    app.include_router(look(explorer))
 
     @app.get("/", include_in_schema=False)
     def home() -> RedirectResponse:

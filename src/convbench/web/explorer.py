@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from convbench.web.desk import Desk
 from convbench.web.photographs import Photographs
 from convbench.web.trained import Trained
@@ -38,8 +40,9 @@ class Explorer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.quick = Desk("quick", hands=1, waiting=48, seconds=15)
-        self.slow = Desk("slow", hands=1, waiting=4, seconds=90)
+        # A core for what is quick: a second would gain little, and the two wait for each other where others work.
+        self.quick = Desk("quick", hands=1, waiting=48, seconds=15, threads=1)
+        self.slow = Desk("slow", hands=1, waiting=4, seconds=90, threads=max(1, torch.get_num_threads() - 1))
         self.photographs = Photographs()
         self.trained = Trained(settings.runs, settings.weights)
 
