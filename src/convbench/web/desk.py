@@ -34,6 +34,7 @@ class Desk:
         """threads: of torch, for each of the hands"""
         self.name, self.places, self.seconds = name, hands + waiting, seconds
         self.taken = 0  # places, by what is being done and what waits
+        self.closed = False
         self._pool = ThreadPoolExecutor(
             hands, f"convbench-{name}", initializer=torch.set_num_threads, initargs=(threads,)
         )
@@ -61,5 +62,6 @@ class Desk:
             begun.exception()  # looked at, whether or not somebody still waits for it
 
     def close(self) -> None:
-        """Drop what waits; what has begun ends by itself."""
+        """Drop what waits; what has begun ends by itself, sooner where it looks whether the desk is closed."""
+        self.closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)

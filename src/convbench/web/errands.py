@@ -1,8 +1,12 @@
-"""Work that outlasts a request: done once, and who asks again hears how far it is or what came of it."""
+"""Work that outlasts a request: done once, and who asks again hears how far it is or what came of it.
+
+It goes on as long as somebody asks.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -14,6 +18,7 @@ from convbench.web.desk import BusyError, Desk
 
 T = TypeVar("T")
 PATIENCE = 0.8  # seconds until who asks is told how far it is
+FORGOTTEN = 15.0  # seconds after which nobody seems to wait any more
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,28 @@ class Waiting:
     total: int
 
 
+class _DroppedError(Exception):
+    """Nobody waits for the work any more."""
+
+
 class _Errand(Generic[T]):
     """One piece of work. outcome: what it gave, as something to call, as that may be an error"""
 
-    def __init__(self, work: Callable[[], T]) -> None:
-        self.work, self.outcome = work, Future[Callable[[], T]]()
+    def __init__(self, work: Callable[[], T], desk: Desk) -> None:
+        self.work, self.desk, self.outcome = work, desk, Future[Callable[[], T]]()
+        self.asked, self.dropped = time.monotonic(), False
         self.waiting = Waiting("waiting for others", 0, 0)
 
     def run(self) -> None:
         """In the desk's thread."""
         self.outcome.set_running_or_notify_cancel()
-        self.waiting = Waiting("beginning", 0, 0)
         try:
             with told_to(self._hear):
+                self._hear("beginning", 0, 0)
                 found = self.work()
+        except _DroppedError as error:
+            self.dropped = True
+            self.fail(error)
         except Exception as error:
             self.fail(error)
         else:
@@ -68,6 +81,8 @@ class _Errand(Generic[T]):
         return False
 
     def _hear(self, doing: str, done: int, total: int) -> None:
+        if self.desk.closed or time.monotonic() - self.asked > FORGOTTEN:
+            raise _DroppedError
         self.waiting = Waiting(doing, done, total)
 
 
@@ -85,11 +100,12 @@ class Errands(Generic[T]):
         Raises BusyError where the desk's line is full.
         """
         errand = self._errands.get(key)
-        if errand is None:
-            errand = self._errands[key] = _Errand(work)
+        if errand is None or errand.dropped:
+            errand = self._errands[key] = _Errand(work, self.desk)
             task = asyncio.create_task(self._do(errand))
             self._begun.add(task)
             task.add_done_callback(self._begun.discard)
+        errand.asked = time.monotonic()
         self._errands.move_to_end(key)
         await asyncio.wait({asyncio.wrap_future(errand.outcome)}, timeout=PATIENCE)
         if not errand.outcome.done():

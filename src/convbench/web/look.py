@@ -203,7 +203,8 @@ def choices(explorer: Explorer) -> list[Choice]:
 
 
 def command(choice: Choice, layer: str, unit: int, method: Method) -> str:
-    """What finds a unit's strongest images in a whole data set, and keeps them with the run."""
-    weights = choice.run or "FILE"
-    asked = f"convbench explain top9 {choice.network} --weights {weights} --data NAME --layers {layer} --units {unit},"
+    """What would show a unit's strongest images on this page."""
+    if choice.run is None:
+        return f"convbench serve --weights {choice.network}=FILE --data NAME"
+    asked = f"convbench explain top9 {choice.network} --weights {choice.run} --data NAME --layers {layer} --units {unit},"
     return asked + ("" if method == "deconvnet" else f" --method {method}")
