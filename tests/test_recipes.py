@@ -151,9 +151,11 @@ def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
             net = build(recipe.network, num_classes=10, image_size=side)
         return trace(net, (3, side, side))
 
-    mobilenet = costs("mobilenet-multipliers", "resolution-64")
-    assert 27 <= costs("mobilenet-multipliers", "vgg16-64").macs / mobilenet.macs < 28
-    assert mobilenet.macs < costs("mobilenet-multipliers", "googlenet-64").macs
+    mobilenet, vgg, wider, googlenet = (
+        costs("mobilenet-multipliers", run) for run in ("resolution-48", "vgg16-48", "width-100", "googlenet-64")
+    )
+    assert 25 <= vgg.macs / mobilenet.macs < 26
+    assert wider.macs < googlenet.macs
     resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
     assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
     resnet, pyramid = (costs("pyramidnet-vs-resnet", run) for run in ("resnet110", "pyramidnet110"))

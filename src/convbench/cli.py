@@ -545,6 +545,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on. Others than this machine's let the network in.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which browsers may ask for it; may be given again.")
+    ] = None,
     runs: Runs = Path("runs"),
     weights: Annotated[
         list[str] | None,
@@ -559,7 +562,13 @@ def serve(
     from convbench.web.serve import parse_weights, serve_explorer
 
     serve_explorer(
-        host=host, port=port, runs=runs, weights=parse_weights(weights or []), data=data_name, data_dir=data_dir
+        host=host,
+        port=port,
+        allowed=allow_host or [],
+        runs=runs,
+        weights=parse_weights(weights or []),
+        data=data_name,
+        data_dir=data_dir,
     )
 
 
