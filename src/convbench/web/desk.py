@@ -30,7 +30,7 @@ class Desk:
     that outlasts its askers cannot pile up.
     """
 
-    def __init__(self, name: str, *, hands: int, waiting: int, seconds: float, threads: int) -> None:
+    def __init__(self, name: str, *, hands: int, waiting: int, seconds: float, threads: int = 1) -> None:
         """threads: of torch, for each of the hands"""
         self.name, self.places, self.seconds = name, hands + waiting, seconds
         self.taken = 0  # places, by what is being done and what waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class Explorer:
         self.slow = Desk("slow", hands=1, waiting=4, seconds=90, threads=max(1, torch.get_num_threads() - 1))
         self.photographs = Photographs()
         self.trained = Trained(settings.runs, settings.weights)
+
+    def warm(self) -> None:
+        """Get ready, aside, what the first page would wait for: scikit-learn's photographs take a second to import."""
+        threading.Thread(target=self.photographs.samples, name="convbench-warm", daemon=True).start()
 
     def close(self) -> None:
         """Drop what waits."""

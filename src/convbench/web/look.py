@@ -206,5 +206,7 @@ def command(choice: Choice, layer: str, unit: int, method: Method) -> str:
     """What would show a unit's strongest images on this page."""
     if choice.run is None:
         return f"convbench serve --weights {choice.network}=FILE --data NAME"
-    asked = f"convbench explain top9 {choice.network} --weights {choice.run} --data NAME --layers {layer} --units {unit},"
+    asked = (
+        f"convbench explain top9 {choice.network} --weights {choice.run} --data NAME --layers {layer} --units {unit},"
+    )
     return asked + ("" if method == "deconvnet" else f" --method {method}")

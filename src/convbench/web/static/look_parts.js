@@ -20,6 +20,7 @@ export function number(value) {
 }
 
 export function percent(share) {
+  if (share > 0 && share < 0.1) return "< 0.1 %";
   return `${share >= 10 ? share.toFixed(0) : share.toFixed(1)} %`;
 }
 
