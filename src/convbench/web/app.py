@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
-from convbench.web import claims, digits, networks, runs
+from convbench.web import claims, digits, look, networks, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        explorer.warm()
         yield
         explorer.close()
 
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     def sort_js() -> FileResponse:
         return _of_report("sort.js")
 
-    for section in (networks, digits, runs, claims):
+    for section in (networks, look, digits, runs, claims):
         app.include_router(section.router(explorer))
     return app
 
