@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from convbench import completion
 from convbench.bench.suite import open_suite
+from convbench.cli import app
 from convbench.data import DATASETS
 from convbench.detection import registry as detectors
 from convbench.models import names
@@ -27,17 +28,23 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
-def asked(shell: str, line: str, folder: Path | None = None) -> str:
-    """What convbench answers when `shell` asks for the end of `line`."""
-    words = line.split(" ")
-    by_shell = {
-        "bash": {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)},
-        "zsh": {"_TYPER_COMPLETE_ARGS": line},
-    }
-    env = {**os.environ, "_CONVBENCH_COMPLETE": f"complete_{shell}", **by_shell[shell]}
-    command = [sys.executable, "-m", "convbench"]
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout
+Asked = Callable[[str, str], str]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """What convbench answers when a shell, by its name, asks for the end of a line."""
+
+    def ask(shell: str, line: str) -> str:
+        monkeypatch.setenv("_CONVBENCH_COMPLETE", f"complete_{shell}")
+        monkeypatch.setenv("COMP_WORDS", line)  # bash's
+        monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+        monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)  # zsh's
+        with pytest.raises(SystemExit):
+            app([], prog_name="convbench")
+        return capsys.readouterr().out
+
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -61,20 +68,21 @@ def asked(shell: str, line: str, folder: Path | None = None) -> str:
         ("convbench measure lenet5 --ba", {"--batch-size"}),
     ],
 )
-def test_bash(line: str, among: set[str]) -> None:
+def test_bash(line: str, among: set[str], asked: Asked) -> None:
     found = asked("bash", line).split()
     assert among <= set(found)
     assert all(one.startswith(line.split(" ")[-1]) for one in found)
 
 
-def test_zsh_tells_what_each_is() -> None:
+def test_zsh_tells_what_each_is(asked: Asked) -> None:
     assert '"vgg16":"VGG-16 (column D)"' in asked("zsh", "convbench cost vgg16")
     assert asked("zsh", "convbench train ./mine").strip() == "_files"
 
 
-def test_the_runs_that_are_there(tmp_path: Path) -> None:
+def test_the_runs_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
     (tmp_path / "runs" / "photos").mkdir(parents=True)
-    assert asked("bash", "convbench report pho", tmp_path).split() == ["photos"]
+    monkeypatch.chdir(tmp_path)
+    assert asked("bash", "convbench report pho").split() == ["photos"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not on this machine")
