@@ -89,9 +89,17 @@ def models(
         typer.Argument(help="A network's or detector's name; none lists all.", autocompletion=networks_and_detectors),
     ] = None,
     family: Annotated[str | None, typer.Option(help="One family alone, such as vgg.", autocompletion=families)] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All of them as one page, which is in docs.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the networks and detectors with their published figures, or tell the story of one."""
+    if markdown:
+        if (name, family, as_json) != (None, None, False):
+            raise RequestError("--markdown writes the page of all: expected no name, --family or --json beside it")
+        from convbench.report.networks_page import networks_page
+
+        print(networks_page(), end="")
+        return
     from convbench.report.stories import (
         describe_detectors,
         describe_network,
