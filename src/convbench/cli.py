@@ -565,6 +565,9 @@ def run(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.", autocompletion=suites)],
     only: Annotated[list[str], typer.Option(help="These runs alone; may be given again.")] = [],  # noqa: B006
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default one a core.")] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="A Ray cluster that does the runs: its address, auto, or local.")
+    ] = None,
     seed: Seed = 0,
     out: Runs = Path("runs"),
     data_dir: DataDir = None,
@@ -578,7 +581,8 @@ def run(
         suite,
         out=out,
         only=tuple(only),
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs,
+        ray=ray,
         seed=seed,
         data_dir=data_dir,
         command=command_line(),

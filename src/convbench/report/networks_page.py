@@ -10,8 +10,8 @@ from convbench.report.retelling import describe_detectors, describe_network, des
 
 HEAD = """# The networks, and where they depart from their papers
 
-Written by `convbench models --markdown` from the families' own files and the ledger of published figures. Counts are exact,
-of one image in evaluation: parameters without auxiliary heads, multiply-adds of convolutions and matrix products
+Written by `convbench models --markdown` from the families' own files and the ledger of published figures. Counts are
+exact, of one image in evaluation: parameters without auxiliary heads, multiply-adds of convolutions and matrix products
 ([costs.md](costs.md)). Errors and AP are percent, a single network's as its own paper gives them, with what they were
 measured on; compare within a protocol. `convbench models NAME` has all published figures of one.
 """
