@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from convbench.errors import RequestError
+from convbench.notebook import figure, interval, table
 from convbench.schema import parse
 
 CONFIDENCE = 0.95
@@ -118,6 +119,15 @@ class Trial:
         """On those statements whose runs are done."""
         ready = (one for one in self.statements if one.better in self.runs and one.worse in self.runs)
         return tuple(self._decide(statement) for statement in ready)
+
+    def _repr_html_(self) -> str:
+        """What is decided, in a notebook."""
+        rows = [
+            (one.says, f"{figure(one.difference)} ({interval((one.low, one.high))})", one.verdict)
+            for one in self.decisions
+        ]
+        note = f"Cut: {self.cut}" if self.cut else ""
+        return table(self.title, ("statement", "difference, 95 % interval", "verdict"), rows, note)
 
     def _decide(self, statement: Statement) -> Decision:
         better, worse = (
