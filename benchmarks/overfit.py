@@ -2,7 +2,7 @@
 
     python benchmarks/overfit.py --data coco128 --data-dir DIR --out docs/performance/overfit.json [--only NAME]
 
-Four photographs of the training split, as they are, and AdamW from fresh weights with one cycle of the rate; AP is of
+Two photographs of the training split, as they are, and AdamW from fresh weights with one cycle of the rate; AP is of
 the same photographs. They are those whose smallest object is the largest part of its photograph: what is shown is that
 all parts learn, not how small an object may be. For each detector: the updates, the photographs of each, the loss of
 the first and the last pass, AP, AP50, and the minutes.
@@ -35,9 +35,9 @@ from convbench.timing.machine import describe_machine, library_versions
 from convbench.training.loop import Options, fit
 from convbench.training.recipe import open_recipe
 
-IMAGES = 4
-UPDATES = {"ssd": 300, "faster_rcnn": 100}  # by the family
-ALONE = {"ssd300_vgg16": 200, "faster_rcnn_vgg16": 200}
+IMAGES = 2
+UPDATES = {"ssd": 200, "faster_rcnn": 75}  # by the family
+ALONE = {"ssd300_vgg16": 100, "faster_rcnn_vgg16": 100}
 BATCH = {"vgg16": 1}  # photographs of an update, by the backbone; else all
 RATES = {"vgg16": 1e-4}
 PREPARED = {"vgg16": "ssd300-vgg16-voc"}  # the recipe whose images it is shown
