@@ -13,6 +13,7 @@ from rich.text import Text
 
 from convbench.report.efficiency import print_comparison
 from convbench.report.findings import Verdict, verdict
+from convbench.report.found import print_learnt
 from convbench.report.matrix import print_matrix
 from convbench.report.records import Record, Suite
 from convbench.report.results import Result
@@ -67,7 +68,8 @@ def weights_of(record: Record) -> str:
 
 
 def print_suite(suite: Suite, console: Console | None = None) -> None:
-    """Print a suite's title and its tables: of the networks and detectors it compares, and of all its other runs."""
+    """Print a suite's title and its tables: of networks and detectors that it compares, of detectors that learnt, of
+    all its other runs."""
     console = console or Console()
     console.print(Text(f"{suite.title}\n"), soft_wrap=True)
     if suite.profiled:
@@ -76,8 +78,11 @@ def print_suite(suite: Suite, console: Console | None = None) -> None:
     if suite.detectors:
         print_matrix(suite.detectors, console)
         console.print()
-    compared = (*suite.profiled, *suite.detectors)
-    others = [run.record for run in suite.runs if run.record and run.record not in compared]
+    if suite.learnt_to_find:
+        print_learnt(suite.learnt_to_find, console)
+        console.print()
+    told = (*suite.profiled, *suite.detectors, *(run.record for run in suite.learnt_to_find))
+    others = [run.record for run in suite.runs if run.record and run.record not in told]
     if others:
         print_table(others, console)
         console.print()
