@@ -256,8 +256,8 @@ class TestList:
         assert "AMD EPYC" in page
 
     def test_the_sorting_script_is_the_reports(self, client: TestClient) -> None:
-        assert client.get("/report-sort.js").headers["content-type"].startswith("text/javascript")
-        assert 'src="/report-sort.js"' in text_of(client, "/networks")
+        assert client.get("/sort.js").headers["content-type"].startswith("text/javascript")
+        assert 'src="/sort.js"' in text_of(client, "/networks")
 
 
 @pytest.mark.browser

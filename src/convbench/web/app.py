@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
-from convbench.web import networks
+from convbench.web import claims, digits, look, networks, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        explorer.warm()
         yield
         explorer.close()
 
@@ -55,11 +56,12 @@ def create_app(settings: Settings) -> FastAPI:
     def report_css() -> FileResponse:
         return _of_report("report.css")
 
-    @app.get("/report-sort.js", include_in_schema=False)
-    def report_sort() -> FileResponse:
+    @app.get("/sort.js", include_in_schema=False)
+    def sort_js() -> FileResponse:
         return _of_report("sort.js")
 
-    app.include_router(networks.router(explorer))
+    for section in (networks, look, digits, runs, claims):
+        app.include_router(section.router(explorer))
     return app
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from convbench.errors import ConvbenchError
 from convbench.report.efficiency import UNKNOWN, milliseconds, three_digits
 from convbench.report.profiles import Measurements, Timed
-from convbench.report.records import Machine, Record, read_record
+from convbench.report.records import Record, read_record
+from convbench.report.results import Machine
 
 
 @dataclass(frozen=True)
