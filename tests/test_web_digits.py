@@ -592,6 +592,7 @@ class TestInTheBrowser:
             copy_run(runs, tmp_path / "elsewhere/lenet5")
             expect(page.locator("#lenet")).to_have_text(re.compile(r"^\d$"), timeout=60_000)
             expect(page.locator("#training")).to_be_hidden()
+            assert not is_locked(RunFolder(tmp_path / "first-look/lenet5")), "its training is of no use any more"
 
 
 def lit_of(page: Page, selector: str, name: str) -> list[int]:

@@ -56,6 +56,8 @@ class Readers:
                     self._training.begin()
                 return
             choice, record = best
+            if self._training is not None and choice.run != self._training.folder:
+                self._training.close()  # another has come before it
             if self.network is None or (self.network.choice, self.network.record) != best:
                 self.network = DigitNetwork(choice, record, self._explorer.trained.load(choice.id))
             if self.rivals is None or self.rivals.wanted != self.network.data:
