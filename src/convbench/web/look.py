@@ -89,7 +89,7 @@ def router(explorer: Explorer) -> APIRouter:
     @routes.get(
         "/api/photographs/{id}.png",
         response_class=Response,
-        responses=problems(404, 503) | {200: {"content": {"image/png": {}}, "description": "The photograph"}},
+        responses=problems(404, 422, 503) | {200: {"content": {"image/png": {}}, "description": "The photograph"}},
     )
     async def photograph(id: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """A photograph as it is kept, at most 1,024 pixels a side."""

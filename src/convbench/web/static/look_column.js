@@ -6,7 +6,7 @@ import { draw, frame, make, number, percent, placed, progress, settled } from ".
 
 const BROKEN_OFF = { // what is asked anew, and what with it
   answers: ["answers", "maps", "unit", "nine", "cover"],
-  maps: ["maps", "unit", "nine"], unit: ["unit", "nine"], nine: ["nine"], cover: ["cover"],
+  maps: ["maps", "unit", "nine"], unit: ["unit"], nine: ["nine"], cover: ["cover"],
 };
 const METHODS = { deconvnet: "deconvnet", guided: "guided backpropagation", gradient: "gradient" };
 const MANY = 64;
@@ -37,6 +37,7 @@ export class Column {
       await work(control.signal);
     } catch (error) {
       if (control.signal.aborted) return;
+      if (!this.info) this.get(".title").textContent = this.network;
       this.get(".problem").textContent = error.message;
       this.get(".problem").hidden = false;
     }
@@ -151,13 +152,14 @@ export class Column {
     return make("button", said, make("span", {}, `${name}`), make("span", { class: "track" }, bar), make("small", {}, number(one.greatest)));
   }
 
-  showUnit() {
+  // Of another place the strongest images are the same.
+  showUnit(isElsewhere = false) {
+    if (!isElsewhere) this.showNine();
     this.root.querySelectorAll(".tiles button").forEach((one) => one.setAttribute("aria-pressed", String(Number(one.dataset.unit) === this.unit)));
     this.run("unit", async (signal) => {
       const [row, column] = this.position ?? [null, null];
       const asked = { photograph: this.photograph, layer: this.layer, unit: this.unit, row, column, method: this.method };
       this.drawUnit(await this.ask("projection", asked, signal));
-      await this.showNine();
     });
   }
 
@@ -188,7 +190,7 @@ export class Column {
       if (!firmly) return;
       mark(y, x);
       this.position = [y, x];
-      this.showUnit();
+      this.showUnit(true);
     });
     mark(...found.position);
     map.querySelector("figcaption").textContent = "its map: click a place to project that";
