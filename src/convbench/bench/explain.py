@@ -38,7 +38,7 @@ def open_subject(network: str, weights: Path | None) -> Loaded:
         return Loaded(made.net, made.input_shape, (), Preprocessing(), {})
     if weights is None:
         raise RequestError(f"{network}: expected --weights, as an untrained network has learnt nothing, found none")
-    return load_network(network, weights / WEIGHTS if weights.is_dir() else weights)
+    return load_network(network, weights)
 
 
 def prepare_image(loaded: Loaded, file: Path) -> Tensor:

@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
+from convbench.web import claims, digits, look, networks, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
-from convbench.web.look import router as look
 from convbench.web.pages import page
 from convbench.web.photographs import MissingError
 from convbench.web.safety import Guard
@@ -48,17 +48,26 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _refused)
 
-    app.include_router(look(explorer))
-
     @app.get("/", include_in_schema=False)
     def home() -> RedirectResponse:
         return RedirectResponse("/networks")
 
     @app.get("/report.css", include_in_schema=False)
     def report_css() -> FileResponse:
-        return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", "report.css"))))
+        return _of_report("report.css")
 
+    @app.get("/sort.js", include_in_schema=False)
+    def sort_js() -> FileResponse:
+        return _of_report("sort.js")
+
+    for section in (networks, look, digits, runs, claims):
+        app.include_router(section.router(explorer))
     return app
+
+
+def _of_report(name: str) -> FileResponse:
+    """A file that the report puts into its page."""
+    return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", name))))
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -96,7 +96,7 @@ export class Column {
   }
 
   choose(layer) {
-    [this.layer, this.unit, this.position] = [layer, null, null];
+    [this.layer, this.unit, this.position, this.called] = [layer, null, null, null];
     this.showMaps();
   }
 
@@ -140,7 +140,7 @@ export class Column {
   }
 
   tile(one, widest) {
-    const choose = () => { [this.unit, this.position] = [one.unit, null]; this.showUnit(); };
+    const choose = () => { [this.unit, this.position, this.called] = [one.unit, null, one.name]; this.showUnit(); };
     const said = { type: "button", "data-unit": one.unit, "aria-pressed": String(one.unit === this.unit), onclick: choose };
     const name = one.name ?? one.unit;
     if (one.picture) {
@@ -166,17 +166,17 @@ export class Column {
   drawUnit(found) {
     const [width, height] = this.size;
     const at = found.position ? ` at row ${found.position[0]}, column ${found.position[1]}` : "";
-    this.get(".unit .name").textContent = `${found.layer}, unit ${found.unit}${at}: ${number(found.activation)}`;
+    this.get(".unit .name").textContent = `${found.layer}, unit ${found.unit}${this.called ? `, ${this.called}` : ""}${at}: ${number(found.activation)}`;
     this.get(".unit").hidden = false;
     const note = this.note(found);
     this.get(".note").textContent = note;
     this.get(".note").hidden = !note;
-    frame(this.get(".seen"), found.box, "box");
-    draw(this.get(".projection"), { href: found.projection, width, height, label: `Unit ${found.unit} projected to the pixels` });
-    frame(this.get(".projection"), found.box, "box");
-    const sees = found.sees ? `sees ${found.sees[0]} × ${found.sees[1]} pixels, framed` : "sees the whole photograph";
-    this.get(".whole figcaption").textContent = `${METHODS[found.method]}; grey is zero; ${sees}`;
     const all = found.box[0] === 0 && found.box[1] === 0 && found.box[2] === height && found.box[3] === width;
+    frame(this.get(".seen"), all ? null : found.box, "box");
+    draw(this.get(".projection"), { href: found.projection, width, height, label: `Unit ${found.unit} projected to the pixels` });
+    frame(this.get(".projection"), all ? null : found.box, "box");
+    const sees = all || !found.sees ? "it sees all of the photograph" : `it sees ${found.sees[0]} × ${found.sees[1]} pixels, framed`;
+    this.get(".whole figcaption").textContent = `${METHODS[found.method]}; grey is zero; ${sees}`;
     this.root.querySelectorAll(".part").forEach((one) => { one.hidden = all; });
     draw(this.get(".patch"), { href: this.input, width, height, part: found.box, label: "The part of the photograph that it sees" });
     draw(this.get(".signal"), { href: found.projection, width, height, part: found.box, label: "The projection in that part" });
