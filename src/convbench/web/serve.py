@@ -80,11 +80,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-<<<<<<< HEAD
-        listener.listen(CONNECTIONS)  # now: the address is told before the application is ready
-=======
         listener.listen()  # from now on who asks waits, and is not refused
->>>>>>> main
     except OSError as error:
         listener.close()
         reason = f"cannot listen on {host} port {port}: {error.strerror}"
