@@ -1,7 +1,7 @@
 """Every command of every document: understood by the real command line, with names that there are; most are run.
 
 What takes minutes, weights or data that cannot be stood in for is only understood; `UNDERSTOOD` says which, and why.
-All others run here, in the order of their page, on small stand-ins: photographs of noise, untrained weights, few passes.
+All others run here, in the order of their page, on small stand-ins: photographs of noise, untrained weights.
 The README's own commands are run by test_readme.py.
 """
 
