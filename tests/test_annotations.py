@@ -80,6 +80,24 @@ def coco128(real_data: Path) -> DetectionSet:
     return read_coco(folder / "annotations" / "instances_train2017.json", folder / "train2017", "train")
 
 
+def test_a_crowd_is_neither_learnt_nor_asked_for(tmp_path: Path) -> None:
+    rows = [((2, 3, 10, 8), 50.0, 0), ((0, 0, 30, 20), 400.0, 1), ((5, 5, 0, 4), 0.0, 0)]
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg", "height": 30, "width": 40}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [
+            {"id": number, "image_id": 7, "category_id": 3, "bbox": box, "area": area, "iscrowd": crowd}
+            for number, (box, area, crowd) in enumerate(rows, start=1)
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    found = read_coco(tmp_path / "a.json", tmp_path, "train")
+    (objects,) = found.objects
+    assert found.noted == {"crowd": 1, "no area": 1}
+    assert (objects.ignored.tolist(), objects.learnt.tolist()) == ([False, True], [True, False])
+    assert objects.to_learn[0].tolist() == [[2, 3, 12, 11]] and objects.areas.tolist() == [50, 400]
+
+
 def test_real_annotations_are_read_whole(real_data: Path) -> None:
     found = coco128(real_data)
     assert (len(found), sum(len(one.labels) for one in found.objects), len(found.classes)) == (128, 939, 80)

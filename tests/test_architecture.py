@@ -22,6 +22,8 @@ FOUNDATION = {
     "progress",
     "randomness",
     "schema",
+    "standing",
+    "workers",
     "classifier",
 }  # single files that anyone may import
 
@@ -34,6 +36,8 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     "processor": set[str](),
     "randomness": set[str](),
     "schema": {"errors"},
+    "standing": {"errors", "files"},
+    "workers": set[str](),
     "classifier": {"data"},
     "layers": {"errors"},
     "activations": {"errors"},
@@ -53,7 +57,17 @@ ALLOWED = {  # part -> the parts that it may import, at any depth of its code
     | {"detection"},
     "report": FOUNDATION - {"classifier", "modes"},
     "web": FOUNDATION
-    | {"models", "counting", "claims", "data", "explain", "rivals", "bench", "report"},  # calls the library alone
+    | {
+        "models",
+        "counting",
+        "claims",
+        "data",
+        "explain",
+        "rivals",
+        "detection",
+        "bench",
+        "report",
+    },  # calls the library
 }
 
 COMMAND_LINE = {"cli", "cli_detect", "cli_explain", "cli_options", "completion"}

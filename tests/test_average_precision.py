@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from convbench.detection.annotations import DetectionSet, Objects
+from convbench.detection.datasets import open_detection_set
 from convbench.detection.result import (
     COCO_FIGURES,
     Detections,
@@ -58,11 +59,13 @@ def random_set(images: int, classes: int = 5) -> tuple[DetectionSet, list[Detect
     return dataset, found
 
 
-def by_pycocotools(dataset: DetectionSet, found: list[Detections]) -> list[float]:
+def by_pycocotools(dataset: DetectionSet, found: list[Detections], annotations: Path | None = None) -> list[float]:
+    """Of the set's annotations as we hand them on, or of a file as it is."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = coco_truth(dataset)
-        truth.createIndex()
+        truth = COCO(annotations)
+        if annotations is None:
+            truth.dataset = coco_truth(dataset)
+            truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(coco_detections(dataset, found)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
@@ -79,6 +82,23 @@ def test_the_twelve_figures_are_pycocotools(most: int) -> None:
     assert 0.05 < expected[0] < 0.95
     assert [result[name] for name in COCO_FIGURES] == pytest.approx(expected, abs=1e-6)
     assert sum(result["per_class"].values()) / 5 == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_the_figures_of_real_annotations_are_pycocotools_from_their_file(real_data: Path) -> None:
+    """Which reads crowds, areas and numbers of categories itself; found are the objects, moved, and as many others."""
+    torch.manual_seed(0)
+    dataset, found = open_detection_set(real_data / "coco128", "train"), list[Detections]()
+    assert dataset.noted["crowd"] == 10
+    for objects in dataset.objects:
+        count = len(objects.boxes)
+        boxes = torch.cat([objects.boxes + 5 * torch.randn(count, 4), boxes_of(count)])
+        labels = torch.cat([objects.labels, torch.randint(0, len(dataset.classes), (count,))])
+        certain = torch.rand(2 * count).sort(descending=True)
+        found.append(Detections(boxes[certain.indices], labels[certain.indices], certain.values))
+    expected = by_pycocotools(dataset, found, real_data / "coco128/annotations/instances_train2017.json")
+    result = coco_result(dataset, found).to_dict()
+    assert [result[name] for name in COCO_FIGURES] == pytest.approx(expected, abs=1e-6)
+    assert 0.05 < expected[0] < 0.95
 
 
 def test_nothing_found_is_nothing_right() -> None:

@@ -16,7 +16,9 @@ from pydantic import TypeAdapter
 from convbench.bench.profile_detector import counted_record
 from convbench.bench.suite import open_suite
 from convbench.counting import trace
+from convbench.data.samples import sample_photographs
 from convbench.detection.parts import detector_cost, open_on_meta
+from convbench.detection.registry import build_detector, names
 from convbench.detection.trunk import Trunk
 from convbench.files import make_folder, write_json
 from convbench.report.detections import FIGURES, print_detector_result
@@ -108,6 +110,26 @@ def test_a_pass_of_faster_rcnn_takes_as_long_as_the_document_says() -> None:
     one, other = (kept[f"{name}-mobilenet-cells"] for name in ("faster-rcnn", "ssd300"))
     times = (one["minutes"] / one["passes"]) / (other["minutes"] / other["passes"])
     assert round(times) == 11 and "takes eleven times as long" in (DOCS / "detection.md").read_text()
+
+
+def test_each_detector_learns_a_few_photographs_by_heart() -> None:
+    text, kept = (DOCS / "detection.md").read_text(), json.loads((DOCS / "performance/overfit.json").read_text())
+    assert set(names()) <= set(kept)
+    for name in names():
+        one = kept[name]
+        assert one["ap"] >= 0.9 and one["last_loss"] < 0.5 * one["first_loss"] and one["images"] == 2
+        figures = f"{one['updates']} | {one['batch_size']} | {100 * one['ap']:.1f} | {100 * one['ap50']:.1f}"
+        assert f"| `{name}` | {figures} |" in text
+
+
+def test_what_vggs_fresh_weights_leave_of_an_image() -> None:
+    """About 0.001 of pixels from -1 to 1, and so a hundred times that of pixels up to 255."""
+    torch.manual_seed(0)
+    trunk = build_detector("faster_rcnn_vgg16", num_classes=1, side=160).get_submodule("trunk")
+    with torch.inference_mode():
+        (maps,) = trunk(sample_photographs(2, 3, 160) / 127.5 - 1)
+    assert 5e-4 < maps.std() < 2e-3
+    assert "fresh weights make maps of about 0.001" in (DOCS / "detection.md").read_text()
 
 
 def test_what_is_told_of_annotations(capsys: pytest.CaptureFixture[str]) -> None:

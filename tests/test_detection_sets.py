@@ -51,10 +51,24 @@ def test_voc_without_lists_is_parted_and_with_them_is_not(tmp_path: Path) -> Non
         open_detection_set(folder, "test")
     shutil.rmtree(folder / "ImageSets")
     assert [len(open_detection_set(folder, split)) for split in ("train", "test")] == [4, 1]
+    (folder / "Annotations").rename(folder / "annotations")
+    assert len(open_detection_set(folder, "train")) == 4
+
+
+def test_vocs_files_may_lie_beside_their_photographs(tmp_path: Path) -> None:
+    folder = voc_folder(tmp_path, *[[("cat", (1, 1, 9, 9), 0)] for _ in range(5)])
+    shutil.rmtree(folder / "ImageSets")
+    flat = tmp_path / "flat"
+    shutil.copytree(folder / "Annotations", flat)
+    for file in flat.glob("*.xml"):
+        file.with_suffix(".jpg").write_bytes(b"a photograph")
+    parts = [open_detection_set(flat, split) for split in ("train", "test")]
+    assert [len(part) for part in parts] == [4, 1]
+    assert parts[0].open(0) == b"a photograph" and parts[0].objects[0].boxes.tolist() == [[0, 0, 9, 9]]
 
 
 def test_a_folder_of_nothing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="expected VOC's Annotations/"):
+    with pytest.raises(RequestError, match="expected VOC's XML file for each photograph"):
         open_detection_set(tmp_path, "train")
 
 

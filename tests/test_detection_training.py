@@ -130,11 +130,14 @@ arguments = {{ width_multiplier = 0.25 }}
 def test_a_user_trains_evaluates_and_predicts(rectangles: Path, tmp_path: Path) -> None:
     """As typed: a detector overfits eight photographs, is evaluated from its folder, and finds what is there."""
 
-    def convbench(*arguments: str | Path) -> Any:
-        command = [sys.executable, "-m", "convbench", "detect", *map(str, arguments), "--json"]
+    def said(*arguments: str | Path) -> str:
+        command = [sys.executable, "-m", "convbench", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
+
+    def convbench(*arguments: str | Path) -> Any:
+        return json.loads(said("detect", *arguments, "--json"))
 
     settings = [
         "arguments.width_multiplier=0.25",
@@ -145,7 +148,7 @@ def test_a_user_trains_evaluates_and_predicts(rectangles: Path, tmp_path: Path) 
     ]
     settings += ["boxes.expand=1.0", "boxes.colours=false", "precision=fp32"]
     asked = [text for setting in settings for text in ("--set", setting)]
-    out = tmp_path / "run"
+    out = tmp_path / "runs" / "detect" / "mine"
     record = convbench("train", "ssd300-mobilenet-cpu", "--data", rectangles, *asked, "--out", out, "--workers", "0")
     assert record["status"] == "done" and record["subject"]["kind"] == "detector"
     assert record["data"]["train"]["objects"] == 16
@@ -160,6 +163,14 @@ def test_a_user_trains_evaluates_and_predicts(rectangles: Path, tmp_path: Path) 
         box = truth.boxes[list(COLOURS).index(one["name"])]
         assert (torch.tensor(one["box"]) - box).abs().max() < 12
     assert (tmp_path / "found" / "0.png").exists() and (tmp_path / "found" / "found.json").exists()
+    title, _, heading, row, drawn, _, page = said("report", "detect").splitlines()
+    figures = [f"{100 * record['detected'][name]:.1f}" for name in ("ap", "ap50", "ap75")]
+    assert (
+        title == "detect"
+        and heading.split()[:3] == ["detector", "AP", "%"]
+        and " ".join(figures) in " ".join(row.split())
+    )
+    assert drawn == "boxes drawn: runs/detect/mine/found.png" and page == "report: report/index.html"
 
 
 def test_the_backbone_begins_from_weights(rectangles: Path, tmp_path: Path, real_weights: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,6 @@ from torchvision.models.detection.image_list import ImageList
 
 from convbench.counting import trace
 from convbench.detection.boxes import Coder, centres_of, corners_of
-from convbench.detection.default_boxes import grid, ssd_shapes
 from convbench.detection.ssd import LEAST, MOST, RATIOS, SSD, ssd300_inception_v2, ssd300_mobilenet_v1, ssd300_vgg16
 
 COUNTS = {  # of the ledger
@@ -66,14 +67,40 @@ def test_answers_are_torchvisions() -> None:
     torch.testing.assert_close(answers[..., 4:], expected["cls_logits"], rtol=1e-4, atol=1e-5)
 
 
-def test_default_boxes_are_torchvisions() -> None:
+@pytest.mark.parametrize("data", ["coco", "voc"])
+def test_default_boxes_are_torchvisions(data: str) -> None:
     """Given the same scales, and centres in the middle of the cells."""
-    scales = [low / 300 for low in LEAST["coco"]] + [MOST["coco"][-1] / 300]
+    assert MOST[data][:-1] == LEAST[data][1:]
+    scales = [low / 300 for low in LEAST[data]] + [MOST[data][-1] / 300]
     maker = DefaultBoxGenerator([list(own) for own in RATIOS], scales=scales, clip=False)
     maps = [torch.zeros(1, 1, side, side) for side in (38, 19, 10, 5, 3, 1)]
     (expected,) = maker(ImageList(torch.zeros(1, 3, 300, 300), [(300, 300)]), maps)
-    ours = corners_of(grid((38, 19, 10, 5, 3, 1), ssd_shapes(LEAST["coco"], MOST["coco"], RATIOS, 300)))
+    ours = corners_of(ssd300_vgg16(num_classes=1, scales=data).default_boxes)
     torch.testing.assert_close(ours * 300, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_first_scales_are_the_papers() -> None:
+    """Section 3.1: 0.1 for conv4_3 on Pascal VOC, and 0.2 for fc7; section 3.4: 0.07 and 0.15 on COCO."""
+    assert LEAST["voc"][:2] == (0.1 * 300, 0.2 * 300)
+    assert LEAST["coco"][:2] == pytest.approx((0.07 * 300, 0.15 * 300))
+
+
+@pytest.mark.parametrize("make", [ssd300_mobilenet_v1, ssd300_inception_v2])
+def test_the_apis_maps_halve_from_19_to_1(make: Callable[..., SSD]) -> None:
+    """Each map of `side` places a side has that many different middles of boxes, three boxes a place and then six."""
+    net = make(num_classes=3).eval()
+    boxes, first = net.default_boxes, 0
+    for side, shapes in zip((19, 10, 5, 3, 2, 1), (3, 6, 6, 6, 6, 6), strict=True):
+        own = boxes[first : first + side * side * shapes, :2]
+        assert len(own.unique(dim=0)) == side * side
+        first += len(own)
+    assert first == len(boxes) == 1917
+    assert all(head.kernel_size == (1, 1) for head in (*net.box_heads, *net.class_heads))
+    with torch.no_grad():
+        maps = net.trunk(torch.zeros(1, 3, 300, 300))
+        for extra in net.extras:
+            maps.append(extra(maps[-1]))
+    assert [one.shape[-1] for one in maps] == [19, 10, 5, 3, 2, 1]
 
 
 def test_codes_are_torchvisions() -> None:

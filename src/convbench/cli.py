@@ -43,9 +43,11 @@ from convbench.completion import (
     suites,
     suites_with_runs,
 )
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, RequestError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from convbench.bench.networks import Network
     from convbench.counting import Cost
 
@@ -526,7 +528,7 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Recompute every number of the lecture deck: what it says, what is so, the verdict and the reason."""
-    from convbench.claims import check_claims, check_figures
+    from convbench.claims import check_claims, check_figures, read_trials
     from convbench.report.claims_listing import print_claims, print_figures
 
     if papers and (slide, verdict) != (None, None):
@@ -543,7 +545,10 @@ def claims(
         print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
-    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results)
+    if as_json:
+        print(json.dumps([one.to_dict() for one in results], indent=1))
+    else:
+        print_claims(results, trials=read_trials())
 
 
 def _show_trials(pictures: Path | None, as_json: bool) -> None:
@@ -564,10 +569,13 @@ def _show_trials(pictures: Path | None, as_json: bool) -> None:
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.", autocompletion=suites)],
     only: Annotated[list[str], typer.Option(help="These runs alone; may be given again.")] = [],  # noqa: B006
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time; default one a core, one alone where there is a GPU.")
+    ] = None,
     ray: Annotated[
         str | None, typer.Option(help="A Ray cluster that does the runs: its address, auto, or local.")
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="By the papers' own recipes, for those with GPUs.")] = False,
     seed: Seed = 0,
     out: Runs = Path("runs"),
     data_dir: DataDir = None,
@@ -585,6 +593,7 @@ def run(
         ray=ray,
         seed=seed,
         data_dir=data_dir,
+        full=full,
         command=command_line(),
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
@@ -604,20 +613,37 @@ def report(
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="The folder that index.html is written to.")] = Path("report"),
     picture: Annotated[Path | None, typer.Option(help="A PNG to write a comparison's charts to, too.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="html; or the tables alone: markdown (one file), csv (a file for each).")
+    ] = "html",
+    as_json: Json = False,
 ) -> None:
     """Write the report, one HTML file that opens offline, and print the result table."""
     from convbench.report.html import write_report
     from convbench.report.picture import write_picture
     from convbench.report.records import read_suites
     from convbench.report.tables import print_suite
+    from convbench.report.written import plain, write_csv, write_markdown
 
-    page = write_report(runs, out / "index.html", suites or ())
     shown = read_suites(runs, suites or ())
+    writers: dict[str, Callable[[], list[Path]]] = {
+        "html": lambda: [write_report(runs, out / "index.html", suites or ())],
+        "markdown": lambda: [write_markdown(shown, out / "report.md")],
+        "csv": lambda: write_csv(shown, out),
+    }
+    if format_ not in writers:
+        raise unknown("format", format_, writers)
+    written = {"report": [str(path) for path in writers[format_]()]}
+    if picture is not None:
+        written["picture"] = [str(write_picture(shown, picture))]
+    if as_json:
+        print(json.dumps(written | {"suites": plain(shown)}, indent=1))
+        return
     for suite in shown:
         print_suite(suite)
-    if picture is not None:
-        print(f"picture: {write_picture(shown, picture)}")
-    print(f"report: {page}")
+    for what, paths in written.items():
+        for path in paths:
+            print(f"{what}: {path}")
 
 
 @app.command(rich_help_panel=BENCH)
@@ -626,6 +652,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on. Others than this machine's let the network in.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which browsers may ask for it; may be given again.")
+    ] = None,
     runs: Runs = Path("runs"),
     weights: Annotated[
         list[str] | None,
@@ -643,7 +672,13 @@ def serve(
     from convbench.web.serve import parse_weights, serve_explorer
 
     serve_explorer(
-        host=host, port=port, runs=runs, weights=parse_weights(weights or []), data=data_name, data_dir=data_dir
+        host=host,
+        port=port,
+        allowed=allow_host or [],
+        runs=runs,
+        weights=parse_weights(weights or []),
+        data=data_name,
+        data_dir=data_dir,
     )
 
 

@@ -24,7 +24,7 @@ Weights = Annotated[Path | None, typer.Option(help="Ours or another library's, o
 Layer = Annotated[str, typer.Option(help="A layer's name, as `convbench cost NETWORK` lists them.")]
 Unit = Annotated[int | None, typer.Option(help="Counted from 0; default the strongest.")]
 Method = Annotated[str, typer.Option(help="deconvnet, guided (backpropagation) or gradient.")]
-Units = Annotated[str, typer.Option(help="How many by chance, such as 16, or which, such as 3,17,40.")]
+Units = Annotated[str, typer.Option(help="How many by chance, such as 16, or which, such as 3,17,40, or 3, for one.")]
 Seed = Annotated[int, typer.Option(help="Of what is chosen by chance.")]
 Out = Annotated[Path | None, typer.Option(help="The PNG to write; default named after network and command, here.")]
 
@@ -90,7 +90,8 @@ def occlusion(
     network: NetworkName,
     image: Photograph,
     weights: Weights = None,
-    layer: Annotated[str | None, typer.Option(help="Whose strongest unit is watched, too.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Of which a unit is watched, too.")] = None,
+    unit: Unit = None,
     target: Annotated[int | None, typer.Option(help="The class, from 0; default the most probable.")] = None,
     square: Annotated[int | None, typer.Option(help="Pixels of a side; default a fifth of the image's.")] = None,
     steps: Annotated[int, typer.Option(help="Places along each side.")] = 14,
@@ -105,7 +106,7 @@ def occlusion(
 
     loaded = open_subject(network, weights)
     found = explain.occlusion(
-        *(loaded.net, prepare_image(loaded, image), layer),
+        *(loaded.net, prepare_image(loaded, image), layer, unit),
         target=target,
         square=square,
         steps=steps,
@@ -177,10 +178,11 @@ def top9(
     as_json: Json = False,
 ) -> None:
     """Find the nine images at which units are strongest; a second call finds them kept."""
-    from convbench.bench.explain import top9 as top9_of
+    from convbench.bench.top9 import KEPT
+    from convbench.bench.top9 import top9 as top9_of
 
     in_run = weights is not None and weights.is_dir()
-    folder = out or (weights / "explain" / "top9" if in_run and weights else Path(f"{_plain(network)}-top9"))
+    folder = out or (weights / KEPT if in_run and weights else Path(f"{_plain(network)}-top9"))
     found = top9_of(
         *(network, weights, data_name, layers.split(","), _units(units), folder),
         split=split,
@@ -243,7 +245,7 @@ def _plain(network: str) -> str:
 
 
 def _units(text: str) -> int | list[int]:
-    numbers = _numbers(text, "--units")
+    numbers = _numbers(text.removesuffix(","), "--units")
     return numbers if "," in text else numbers[0]
 
 

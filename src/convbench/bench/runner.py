@@ -7,8 +7,6 @@ import json
 import multiprocessing
 import os
 import platform
-import signal
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,13 +21,15 @@ from convbench.bench.execute import execute, open_both, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.profile_detector import describe_detector, profile_detector
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_suite
+from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_full_suite, open_suite
 from convbench.bench.trial import make_trial, write_trial
-from convbench.claims.trials import describe_decision
+from convbench.claims.challenge import read_challenge
+from convbench.claims.trials import Trial, describe_decision
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
 from convbench.training.recipe import Recipe, parse_recipe
+from convbench.workers import serve_parent
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def run_suite(
     ray: str | None = None,
     seed: int = 0,
     data_dir: Path | None = None,
+    full: bool = False,
     command: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
@@ -60,14 +61,15 @@ def run_suite(
         only: these runs, by the names of their folders; all by default
         jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder; the
             networks of a comparison are measured here, one after the other, because two at once disturb each other;
-            None: one a core, of this machine or of the cluster
+            None: one a core, or a GPU, of this machine or of the cluster
         ray: the address of a Ray cluster whose machines do the runs that learn; see `bench.cluster`
         seed: of every run; where the suite asks for several, the first
+        full: by the papers' own recipes, below `out`/<suite>-full/
         say: gets a line when a run starts or ends
 
     Returns the outcomes in the suite's order. A run that fails does not stop the others.
     """
-    suite_name, suite = open_suite(name_or_path)
+    suite_name, suite = open_full_suite(name_or_path) if full else open_suite(name_or_path)
     seeds = {run.name: seed + number for run, number in suite.seeded()}
     every: list[RunSpec | Compared] = [*(run for run, _ in suite.seeded()), *suite.compared]
     known = [run.name for run in every]
@@ -76,7 +78,7 @@ def run_suite(
             raise unknown(f"run of {suite_name}", name, known)
     if jobs is not None and jobs < 1:
         raise RequestError(f"jobs must be 1 or more, found {jobs}")
-    at_a_time = jobs or os.cpu_count() or 1
+    at_a_time = jobs or default_jobs()
     root, outcomes = out / suite_name, dict[str, Outcome]()
     learning, measuring = list[RunSpec](), list[Compared]()
     wanted = [run for run in every if not only or run.name in only]
@@ -90,8 +92,7 @@ def run_suite(
             learning.append(run)
         else:
             measuring.append(run)
-    about = {"title": suite.title, "claim": suite.description, "runs": known}
-    write_json(make_folder(root) / "suite.json", about)
+    write_json(make_folder(root) / "suite.json", describe_suite(suite))
     if outcomes:
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
@@ -114,9 +115,27 @@ def run_suite(
     trial = make_trial(suite_name, suite, root) if suite.statements else None
     if trial is not None:
         write_trial(trial, root)
+        write_json(root / "suite.json", describe_suite(suite, trial))
         for decision in trial.decisions:
             say(describe_decision(decision))
     return [outcomes[run.name] for run in wanted]
+
+
+def describe_suite(suite: Suite, trial: Trial | None = None) -> dict[str, Any]:
+    """What suite.json says to a report: title, claim, the runs that there should be, the challenge where asked for.
+
+    trial: of the runs that are done, by which the suite's statements are decided
+    """
+    runs = [run.name for run in (*(run for run, _ in suite.seeded()), *suite.compared)]
+    challenge = [asdict(one) for one in read_challenge()] if suite.challenge else []
+    decisions = [one.to_dict() for one in trial.decisions] if trial else []
+    about = {"title": suite.title, "claim": suite.description, "runs": runs}
+    return about | {"challenge": challenge, "decisions": decisions}
+
+
+def default_jobs() -> int:
+    """A core each; where there is a GPU, one at a time has it."""
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
 
 
 def is_same(record: dict[str, Any], suite: Suite, run: RunSpec | Compared, seed: int) -> bool:
@@ -260,17 +279,8 @@ def _thread_limit(threads: int) -> Any:
 
 
 def _start_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    serve_parent()
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed suite leaves no run behind that goes on unseen."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _work(folder: Path, arguments: tuple[Any, ...]) -> Outcome:

@@ -95,6 +95,7 @@ class Trial:
     runs: those of which all seeds are done
     recipes: of each run, with its settings put in
     data: fingerprints by split; machine, versions: as in a run's record
+    remark: what must be known of the runs beside their figures, put in by hand
     """
 
     suite: str
@@ -106,6 +107,12 @@ class Trial:
     data: dict[str, str]
     machine: dict[str, Any]
     versions: dict[str, str]
+    remark: str = ""
+
+    @property
+    def minutes(self) -> float:
+        """Of all runs, by their own clocks, one after the other."""
+        return sum(outcome.seconds for outcomes in self.runs.values() for outcome in outcomes) / 60
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

@@ -160,7 +160,8 @@ def read_coco(annotations: Path, photographs: Path, split: str) -> DetectionSet:
 def read_voc(
     folder: Path, split: str, classes: Sequence[str] | None = None, names: Sequence[str] | None = None
 ) -> DetectionSet:
-    """Pascal VOC's layout: Annotations/NAME.xml, JPEGImages, and ImageSets/Main/SPLIT.txt (or ImageSets/SPLIT.txt).
+    """Pascal VOC's layout: Annotations/NAME.xml, JPEGImages, and ImageSets/Main/SPLIT.txt (or ImageSets/SPLIT.txt); the
+    XML files may also lie where `voc_annotations` finds them.
 
     classes: names in their order; by default those that occur, alphabetically
     names: of the photographs, in place of the list's; photographs may also lie in images/ or in the folder itself
@@ -172,9 +173,9 @@ def read_voc(
     names = _voc_names(folder, split) if names is None else names
     root = next((place for place in (folder / "JPEGImages", folder / "images") if place.is_dir()), folder)
     photographs = {file.stem: file.name for file in root.iterdir() if file.suffix.lower() in SUFFIXES}
-    noted, read = Counter[str](), []
+    annotations, noted, read = voc_annotations(folder) or folder / "Annotations", Counter[str](), []
     for name in names:
-        file = folder / "Annotations" / f"{name}.xml"
+        file = annotations / f"{name}.xml"
         try:
             read.append((photographs.get(name, f"{name}.jpg"), *_read_voc_file(file)))
         except OSError as error:
@@ -245,6 +246,12 @@ def _objects(rows: Iterable[_Row], height: int, width: int, noted: Counter[str])
         torch.tensor([bool(row.ignored) for row, _ in kept], dtype=torch.bool),
         torch.tensor([row.ignored != CROWD for row, _ in kept], dtype=torch.bool),
     )
+
+
+def voc_annotations(folder: Path) -> Path | None:
+    """Where the XML files of a folder in Pascal VOC's layout lie; None where there is none."""
+    places = (folder / "Annotations", folder / "annotations", folder)
+    return next((place for place in places if next(place.glob("*.xml"), None)), None)
 
 
 def voc_lists(folder: Path) -> dict[str, Path]:

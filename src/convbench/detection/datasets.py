@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from convbench.data.content import data_folders
-from convbench.detection.annotations import DetectionSet, read_coco, read_voc, voc_lists
+from convbench.detection.annotations import DetectionSet, read_coco, read_voc, voc_annotations, voc_lists
 from convbench.errors import RequestError
 
 STANDS_FOR = {"train": ("trainval", "train"), "test": ("test", "val", "valid")}  # the first that is there
@@ -22,9 +22,9 @@ def open_detection_set(name_or_path: str | Path, split: str | None, *, data_dir:
     """A split of a folder of photographs with boxes.
 
     name_or_path: a folder, here or in the folders in which data sets are looked for, laid out as Pascal VOC
-        (Annotations/, JPEGImages/, ImageSets/), or as COCO (annotations/instances_NAME.json with photographs in NAME/
-        or images/, SPLIT/_annotations.coco.json beside its photographs, or one JSON file with photographs anywhere
-        beside it)
+        (Annotations/, JPEGImages/, ImageSets/; or with all its files in one folder), or as COCO
+        (annotations/instances_NAME.json with photographs in NAME/ or images/, SPLIT/_annotations.coco.json beside its
+        photographs, or one JSON file with photographs anywhere beside it)
     split: `train` (VOC's trainval, else train), `test` (else val), or the name of a list or file, such as val2017;
         None for `test`, or for the only split that is there
 
@@ -33,12 +33,12 @@ def open_detection_set(name_or_path: str | Path, split: str | None, *, data_dir:
     Raises RequestError where nothing of that kind, or no such split, is there; ConvbenchError for damaged annotations.
     """
     folder = _folder(name_or_path, data_dir)
-    if (folder / "Annotations").is_dir():
-        return _voc(folder, split)
+    if (annotations := voc_annotations(folder)) is not None:
+        return _voc(folder, annotations, split)
     files = _coco_files(folder)
     if not files:
         raise RequestError(
-            f"{folder}: expected VOC's Annotations/ with an XML file for each photograph, or COCO's JSON in "
+            f"{folder}: expected VOC's XML file for each photograph in Annotations/ or beside it, or COCO's JSON in "
             "annotations/ or beside the photographs, found neither"
         )
     return _coco(folder, files, split)
@@ -53,11 +53,11 @@ def _folder(name_or_path: str | Path, data_dir: Path | None) -> Path:
     return found
 
 
-def _voc(folder: Path, split: str | None) -> DetectionSet:
+def _voc(folder: Path, annotations: Path, split: str | None) -> DetectionSet:
     """The classes of any list are those of the one for training."""
     lists = voc_lists(folder)
     if not lists:
-        names = sorted(file.stem for file in (folder / "Annotations").glob("*.xml"))
+        names = sorted(file.stem for file in annotations.glob("*.xml"))
         return _part(read_voc(folder, split or "test", names=names), split or "test")
     split = split or _to_judge(lists)
     chosen = _chosen(folder, split, lists)

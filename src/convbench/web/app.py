@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from convbench.bench.store import describe_versions
 from convbench.errors import ConvbenchError, RequestError
+from convbench.web import claims, digits, look, networks, runs
 from convbench.web.desk import BusyError
 from convbench.web.explorer import Explorer, Settings
 from convbench.web.pages import page
@@ -29,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        explorer.warm()
         yield
         explorer.close()
 
@@ -52,9 +54,20 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/report.css", include_in_schema=False)
     def report_css() -> FileResponse:
-        return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", "report.css"))))
+        return _of_report("report.css")
 
+    @app.get("/sort.js", include_in_schema=False)
+    def sort_js() -> FileResponse:
+        return _of_report("sort.js")
+
+    for section in (networks, look, digits, runs, claims):
+        app.include_router(section.router(explorer))
     return app
+
+
+def _of_report(name: str) -> FileResponse:
+    """A file that the report puts into its page."""
+    return FileResponse(Path(str(resources.files("convbench.report").joinpath("templates", name))))
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 from convbench.errors import ConvbenchError
 
 T = TypeVar("T")
@@ -28,10 +30,14 @@ class Desk:
     that outlasts its askers cannot pile up.
     """
 
-    def __init__(self, name: str, *, hands: int, waiting: int, seconds: float) -> None:
+    def __init__(self, name: str, *, hands: int, waiting: int, seconds: float, threads: int = 1) -> None:
+        """threads: of torch, for each of the hands"""
         self.name, self.places, self.seconds = name, hands + waiting, seconds
         self.taken = 0  # places, by what is being done and what waits
-        self._pool = ThreadPoolExecutor(hands, thread_name_prefix=f"convbench-{name}")
+        self.closed = False
+        self._pool = ThreadPoolExecutor(
+            hands, f"convbench-{name}", initializer=torch.set_num_threads, initargs=(threads,)
+        )
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns, or raises, done by one of the desk's threads.
@@ -56,5 +62,6 @@ class Desk:
             begun.exception()  # looked at, whether or not somebody still waits for it
 
     def close(self) -> None:
-        """Drop what waits; what has begun ends by itself."""
+        """Drop what waits; what has begun ends by itself, sooner where it looks whether the desk is closed."""
+        self.closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,8 @@ from typing import Any
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from convbench.report.html import FILTERS
+
 SECTIONS = (("networks", "Networks"), ("look", "Look"), ("digits", "Digits"), ("runs", "Runs"), ("claims", "Claims"))
 
 
@@ -22,6 +24,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["sections"] = SECTIONS
+    made.filters |= FILTERS
     return made
 
 

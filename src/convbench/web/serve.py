@@ -31,13 +31,17 @@ def serve_explorer(
     *,
     host: str,
     port: int,
+    allowed: Sequence[str],
     runs: Path,
     weights: dict[str, Path],
     data: str | None,
     data_dir: Path | None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Answer until SIGINT or SIGTERM. port: 0 takes any that is free.
+    """Answer until SIGINT or SIGTERM.
+
+    port: 0 takes any that is free
+    allowed: names by which browsers may ask for it, beside this machine's and `host`
 
     Raises RequestError where the web extra is not installed, or the port is taken.
     """
@@ -52,7 +56,7 @@ def serve_explorer(
             f"serve: expected the web extra, found no {error.name}: pip install 'convbench[web]'"
         ) from error
     listener = _listen(host, port)
-    hosts = tuple(dict.fromkeys((*LOCAL, host)))
+    hosts = tuple(dict.fromkeys((*LOCAL, host, *allowed)))
     app = create_app(Settings(runs, weights, data, data_dir, hosts))
     config = uvicorn.Config(
         app,
@@ -76,6 +80,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # from now on who asks waits, and is not refused
     except OSError as error:
         listener.close()
         reason = f"cannot listen on {host} port {port}: {error.strerror}"

@@ -36,8 +36,9 @@ class Choice:
 class Trained:
     """Known by their ids; read when first asked for, and kept for a while."""
 
-    def __init__(self, runs: Path, weights: dict[str, Path]) -> None:
-        self.runs, self.weights = runs, weights
+    def __init__(self, runs: Path, weights: dict[str, Path], kept: int = KEPT) -> None:
+        """kept: networks in memory"""
+        self.runs, self.weights, self.kept = runs, weights, kept
         self._lock, self._loaded = threading.Lock(), OrderedDict[tuple[str, int], Loaded]()
         self._records: dict[Path, tuple[int, Record | None]] = {}  # with the time of the file
 
@@ -53,15 +54,18 @@ class Trained:
                 return one
         raise MissingError(f"no trained network {id[:80]!r} is here")
 
+    def version(self, id: str) -> tuple[str, int]:
+        """Another one for other weights by the same id."""
+        return id, self.choice(id).weights.stat().st_mtime_ns
+
     def load(self, id: str) -> Loaded:
         """The network with its weights; what `load_network` raises."""
-        choice = self.choice(id)
-        key = (id, choice.weights.stat().st_mtime_ns)
+        choice, key = self.choice(id), self.version(id)
         with self._lock:
             if key not in self._loaded:
                 self._loaded[key] = load_network(choice.network, choice.weights)
             self._loaded.move_to_end(key)
-            while len(self._loaded) > KEPT:
+            while len(self._loaded) > self.kept:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
