@@ -218,3 +218,17 @@ def test_a_wrong_suite_is_one_line(tmp_path: Path, change: tuple[str, str], mess
         open_suite(write_suite(tmp_path, KNN.replace(*change)))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_suite_that_is_asked_to_leave_does_not_begin_its_next_run(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, NETWORK, KNN, epochs=2000)
+    command = [sys.executable, "-m", "convbench", "run", str(suite), "--jobs", "1", "--out", str(tmp_path / "runs")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "runs/small/net/metrics.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said.strip().splitlines()[-1].startswith("convbench: interrupted in epoch")
+    assert (tmp_path / "runs/small/net/state.pt").exists()
+    assert not (tmp_path / "runs/small/knn").exists()

@@ -28,6 +28,7 @@ from convbench.claims.trials import Trial, describe_decision
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
+from convbench.training.loop import InterruptedTrainingError
 from convbench.training.recipe import Recipe, parse_recipe
 from convbench.workers import serve_parent
 
@@ -183,9 +184,14 @@ def do(
 
 
 def outcome_of(run: RunSpec | Compared, work: Callable[[], dict[str, Any]]) -> Outcome:
-    """The outcome of `work`; convbench's own errors become a line, all others are defects and go on up."""
+    """The outcome of `work`; convbench's own errors become a line, all others are defects and go on up.
+
+    So does InterruptedTrainingError: who ends a run here means the suite, not its next run.
+    """
     try:
         return Outcome(run.name, "done", work())
+    except InterruptedTrainingError:
+        raise
     except ConvbenchError as error:
         return Outcome(run.name, "failed", error=str(error))
 
@@ -291,4 +297,7 @@ def _work(folder: Path, arguments: tuple[Any, ...]) -> Outcome:
     except OSError:
         return Outcome(run.name, "failed", error=f"{platform.node()}: expected the shared folder {folder}, found none")
     with (path / "log.txt").open("a", buffering=1) as log, contextlib.redirect_stderr(log):
-        return outcome_of(run, lambda: do(*arguments))
+        try:
+            return outcome_of(run, lambda: do(*arguments))
+        except InterruptedTrainingError as error:  # of this process alone: the parent decides on the others
+            return Outcome(run.name, "failed", error=str(error))

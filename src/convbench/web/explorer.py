@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -52,8 +53,11 @@ class Explorer:
         self.trained = Trained(settings.runs, settings.weights)
 
     def warm(self) -> None:
-        """Get ready, aside, what the first page would wait for: scikit-learn's photographs take a second to import."""
-        threading.Thread(target=self.photographs.samples, name="convbench-warm", daemon=True).start()
+        """Import, before anything is asked, what threads must not: altair looks into pandas, where it is installed, and
+        finds half of it while another thread imports it, as scikit-learn does for its photographs."""
+        with suppress(ImportError):
+            import_module("pandas")
+        self.photographs.samples()
 
     def close(self) -> None:
         """Drop what waits."""

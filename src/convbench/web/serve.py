@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from convbench.errors import RequestError, unknown
 from convbench.models import names
 
+SAY = partial(print, flush=True)  # who waits for the line may read it through a pipe
 CONNECTIONS = 256  # at a time; more are told to come back
 
 
@@ -36,7 +38,7 @@ def serve_explorer(
     weights: dict[str, Path],
     data: str | None,
     data_dir: Path | None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = SAY,
 ) -> None:
     """Answer until SIGINT or SIGTERM.
 
