@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from convbench.report.listings import print_data, print_result
@@ -193,7 +194,7 @@ def test_stopped_and_resumed(tmp_path: Path, ending: signal.Signals) -> None:
 
 @pytest.fixture
 def full_disk(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """A real file system of 320 KiB: room for a first state, none for what follows."""
+    """A real file system of 320 KiB, where not even one state has room."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
@@ -214,9 +215,29 @@ def test_a_full_disk_is_one_line_and_loses_nothing(full_disk: Path, tmp_path: Pa
     assert "No space left on device" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list(full_disk.rglob("*.part"))
-    subprocess.run(["mount", "-o", "remount,size=8m", str(full_disk)], check=True)
+    with_room_for("8m", full_disk)
     shutil.rmtree(out)
     assert convbench(*arguments).returncode == 0
+
+
+def test_a_full_disk_loses_no_earlier_state(full_disk: Path, tmp_path: Path) -> None:
+    """The second state has no room beside the first, which stays; with room the training goes on from there."""
+    with_room_for("1200k", full_disk)
+    arguments = ["train", "lenet5-relu", *TINY, "--set", "epochs=3", "--out"]
+    done = convbench(*arguments, str(full_disk / "run"))
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr.strip().splitlines()[-1]
+    state = torch.load(full_disk / "run/state.pt", weights_only=True)
+    assert len(state["history"]) == 1 and not list(full_disk.rglob("*.part"))
+    with_room_for("8m", full_disk)
+    assert convbench(*arguments, str(full_disk / "run"), "--resume").returncode == 0
+    assert convbench(*arguments, str(tmp_path / "whole")).returncode == 0
+    resumed, whole = (load_file(place / "weights.safetensors") for place in (full_disk / "run", tmp_path / "whole"))
+    assert all(bool((resumed[name] == whole[name]).all()) for name in whole)
+
+
+def with_room_for(size: str, folder: Path) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
 @pytest.mark.realdata

@@ -20,7 +20,8 @@ from convbench.claims import check_totals
 from convbench.counting import Cost, open_convention, trace
 from convbench.errors import RequestError
 from convbench.models import build
-from convbench.report.costs import ONE_SCREEN, print_cost
+from convbench.report.cost_lines import ONE_SCREEN
+from convbench.report.costs import print_cost
 
 DECK = {  # slide VGG (2/4): what stands beside each layer as values ("memory") and weights
     **{"input": ("150K", 0), "conv1_1": ("3.2M", 1_728), "conv1_2": ("3.2M", 36_864), "pool1": ("800K", 0)},

@@ -52,6 +52,18 @@ worse = "untaught"
 metric = "epochs"
 target = 20.0
 """
+FULL = """
+[full]
+data = "digits"
+runs = [
+  {{ name = "wide", title = "wide", recipe = "{recipe}", settings = {{ epochs = 3 }} }},
+  {{ name = "untaught", title = "untaught", recipe = "{recipe}", settings = {{ "optimiser.lr" = 1e-9, epochs = 3 }} }},
+]
+[[full.statements]]
+says = "Learning helps more"
+better = "wide"
+worse = "untaught"
+"""
 RECIPE = """
 description = "a net"
 network = "mlp_300"
@@ -110,6 +122,25 @@ def test_a_suite_of_seeds_decides(tmp_path: Path) -> None:
     assert partly is not None and set(partly.runs) == {"untaught"} and partly.decisions == ()
 
 
+def test_the_full_tier_is_a_suite_of_its_own(tmp_path: Path) -> None:
+    """In a folder of its own, so that both may stand side by side."""
+    recipe, suite_file = tmp_path / "recipe.toml", tmp_path / "width.toml"
+    recipe.write_text(RECIPE)
+    suite_file.write_text((SUITE + FULL).format(recipe=recipe))
+    outcomes = run_suite(suite_file, out=tmp_path, full=True)
+    assert [
+        len((tmp_path / "width-full" / one.name / "metrics.jsonl").read_text().splitlines()) for one in outcomes
+    ] == [3] * 4
+    (decision,) = parse(Trial, json.loads((tmp_path / "width-full/trial.json").read_text()), "trial").decisions
+    assert (decision.suite, decision.says, decision.verdict) == ("width-full", "Learning helps more", "holds")
+    suite_file.write_text(SUITE.format(recipe=recipe))
+    with pytest.raises(RequestError, match=r"width: expected a table \[full\]"):
+        run_suite(suite_file, out=tmp_path, full=True)
+    suite_file.write_text((SUITE + FULL.replace('worse = "untaught"', 'worse = "wise"')).format(recipe=recipe))
+    with pytest.raises(RequestError, match="wise"):
+        open_suite(suite_file)
+
+
 def test_a_statement_names_runs_of_the_suite(tmp_path: Path) -> None:
     path = tmp_path / "suite.toml"
     path.write_text(SUITE.format(recipe="mlp").replace('better = "wide"', 'better = "wise"', 1))
@@ -158,3 +189,4 @@ def test_the_document_says_what_the_trials_do() -> None:
         assert told[one.says] == [*means, difference, one.verdict]
     for trial in read_trials():
         assert f"trials/{trial.suite}.png" in text and trial.cut in text
+        assert f"The runs took {trial.minutes:.0f} minutes in sum, two at a time" in text and trial.remark in text

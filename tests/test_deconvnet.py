@@ -205,6 +205,23 @@ def test_a_relu_is_one_however_it_is_spelt(spelling: str, method: Method) -> Non
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("spelling", ["relu6", "relu6_", "clamp", "hardtanh"])
+def test_a_unit_at_its_ceiling_is_active(spelling: str) -> None:
+    """Guided backpropagation goes on through it, as if there were no ceiling; its gradient is 0."""
+    relu = {
+        "relu6": F.relu6,
+        "relu6_": lambda x: F.relu6(x, inplace=True),
+        "clamp": lambda x: x.clamp(0, 6),
+        "hardtanh": lambda x: F.hardtanh(x, 0, 6),
+    }[spelling]
+    image, place = 1e4 * torch.randn(3, 9, 9), (2, 3)  # so that all that is active is at the ceiling
+    capped, free = Spelt(relu), Spelt(nn.ReLU())
+    found, expected = (cb.explain.deconvnet(net, image, "second", 2, place, method="guided") for net in (capped, free))
+    assert expected.pixels.abs().max() > 0
+    torch.testing.assert_close(found.pixels, expected.pixels)
+    assert cb.explain.deconvnet(capped, image, "second", 2, place, method="gradient").pixels.abs().max() == 0
+
+
 def test_captum_misses_a_functional_relu() -> None:
     """So it answers with the plain gradient, where this deconvnet answers as if the ReLU were a module."""
     image, place = torch.randn(3, 9, 9), (0, 0)

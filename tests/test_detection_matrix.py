@@ -176,7 +176,7 @@ def test_the_page_shows_the_matrix(runs: Path, tmp_path: Path) -> None:
     page = write_report(runs, tmp_path / "page.html").read_text()
     words = " ".join(page.split())
     assert "9 detectors, each counted part by part" in words
-    assert page.count("<svg role=") == 4  # two charts, each for the desk and for the phone
+    assert page.count("<svg role=") == 4 + 9  # two charts, each for the desk and for the phone; the parts of each
     assert '<i class="deck alone" title="as printed there; 34.31 counted with 80 classes' in page
     assert "<td>34.31</td>" in page and "<b>21.2</b>" in page and ">7.08<" in page
     assert "all 300 proposals of an image" in words

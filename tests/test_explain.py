@@ -326,7 +326,8 @@ def test_top9_is_kept_with_the_run(run: Path) -> None:
     first = convbench(*asked, folder=run.parent)
     assert first.returncode == 0, first.stderr
     kept = run / "explain" / "top9"
-    assert sorted(file.name for file in kept.iterdir()) == ["c1.png", "c3.png", "top9.json"]
+    assert sorted(file.name for file in kept.iterdir()) == ["c1.png", "c3.png", "top9.json", "units"]
+    assert len(list((kept / "units").glob("c[13]-*-*.png"))) == 2 * 3 * 2
     written = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
     again = convbench(*asked, folder=run.parent)
     assert again.stdout == first.stdout

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import itertools
 import os
+import re
 import signal
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +27,9 @@ from convbench.models import build
 from convbench.processor import has_bf16_products
 from convbench.training import loop
 from convbench.training.divergence import LossWatch
+from convbench.training.feed import Batch, MemoryFeed
 from convbench.training.loop import DivergedError, Options, fit
-from convbench.training.precision import choose_precision
+from convbench.training.precision import Arithmetic, choose_precision
 from convbench.training.task import hold_out
 from convbench.weights import save_weights
 from small_trainings import digits, recipe_with, same_state, trained
@@ -107,6 +114,28 @@ def test_the_average_is_the_running_mean_of_the_weights(monkeypatch: pytest.Monk
     torch.testing.assert_close(next(net.parameters()).detach(), mean)
 
 
+def test_the_average_has_its_own_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch normalisation's are averaged with the weights; whole numbers are the network's own."""
+    recipe = recipe_with(network="resnet20", loss="cross_entropy", average=0.8, epochs=2)
+    seen: list[dict[str, torch.Tensor]] = []
+    real = loop._Training.update
+
+    def update(self: loop._Training, *arguments: Any) -> None:
+        real(self, *arguments)
+        seen.append({name: tensor.clone() for name, tensor in self.net.state_dict().items()})
+
+    monkeypatch.setattr(loop._Training, "update", update)
+    net, _ = trained(recipe, digits(40))
+    means = seen[0]
+    for state in seen[1:]:
+        for name, tensor in state.items():
+            means[name] = 0.8 * means[name] + 0.2 * tensor if tensor.is_floating_point() else tensor
+    statistics = {name for name in means if "running" in name}
+    assert statistics and all(not torch.equal(seen[-1][name], means[name]) for name in statistics)
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, means[name], rtol=1e-5, atol=1e-6)
+
+
 def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_with(network="mlp_300", loss="mse", clip_norm=0.01, optimiser={"name": "sgd", "lr": 1.0}, epochs=1)
     before = build_for(recipe, digits(8), 1)
@@ -115,9 +144,10 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert step.norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
-def test_bf16_learns_as_fp32_does() -> None:
+@pytest.mark.parametrize("lower", ["bf16", "fp16"])
+def test_lower_precision_learns_as_fp32_does(lower: str) -> None:
     errors = []
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", lower):
         recipe = recipe_with(network="mlp_300", loss="cross_entropy", precision=precision, epochs=6)
         _, history = trained(recipe, open_dataset("digits", "train"), test=open_dataset("digits", "test"))
         errors.append(history[-1].test_error or 100.0)
@@ -129,9 +159,63 @@ def test_precision_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     for flags, precision in (({"avx2", "avx512_bf16"}, "bf16"), ({"asimd", "bf16"}, "bf16"), ({"avx512f"}, "fp32")):
         monkeypatch.setattr(processor, "processor_flags", lambda flags=flags: flags)
         assert choose_precision("auto", cpu) == precision
-    assert choose_precision("fp32", cpu) == "fp32"
-    with pytest.raises(RequestError, match="nearest is bf16"):
-        choose_precision("fp16", cpu)
+    assert [choose_precision(asked, cpu) for asked in ("fp32", "fp16")] == ["fp32", "fp16"]
+    gpu = torch.device("cuda")
+    for is_native, precision in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda native=is_native, **_: native)
+        assert choose_precision("auto", gpu) == precision
+
+
+def test_in_fp16_losses_are_scaled_and_a_step_that_overflows_is_left_out() -> None:
+    """A gradient of 1 times the first scale, 65,536, is beyond fp16; at half the scale it is not."""
+    net, arithmetic = torch.nn.Linear(4, 1), Arithmetic("fp16", torch.device("cpu"))
+    optimiser = torch.optim.SGD(net.parameters(), lr=1.0)
+    images = torch.full((1, 4), 0.25)
+    weights = [net.weight.detach().clone()]
+    for _ in range(2):
+        optimiser.zero_grad()
+        with arithmetic.autocast():
+            answers = net(images)
+        assert answers.dtype == torch.float16
+        arithmetic.backward(answers.sum())
+        arithmetic.step(optimiser)
+        weights.append(net.weight.detach().clone())
+    assert arithmetic.scaler.get_scale() == 32768
+    assert torch.equal(weights[1], weights[0])
+    torch.testing.assert_close(weights[2], weights[0] - images)  # by the gradient without its scale
+
+
+def test_in_fp16_the_scale_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_with(
+        network="mlp_300", loss="cross_entropy", precision="fp16", optimiser={"name": "sgd", "lr": 0.1}
+    )
+    whole, _ = trained(recipe, digits(40))
+    look = loop._Training.look
+
+    def look_and_leave(self: loop._Training) -> None:
+        look(self)
+        if self.steps_done == 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Training, "look", look_and_leave)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, digits(40), folder=tmp_path)
+    monkeypatch.undo()
+    scaler = torch.load(tmp_path / "state.pt", weights_only=True)["scaler"]
+    assert scaler["scale"] < 65536 or scaler["_growth_tracker"] == 5
+    resumed, _ = trained(recipe, digits(40), folder=tmp_path, resume=True)
+    assert same_state(resumed, whole)
+
+
+def test_in_fp16_gradients_are_clipped_without_their_scale() -> None:
+    recipe = recipe_with(
+        **{"network": "mlp_300", "loss": "cross_entropy", "precision": "fp16", "clip_norm": 0.01, "epochs": 2},
+        optimiser={"name": "sgd", "lr": 1.0},
+    )
+    before = build_for(recipe, digits(8), 1)
+    after, _ = trained(recipe, digits(8))
+    step = torch.cat([(b - a).flatten() for a, b in zip(before.parameters(), after.parameters(), strict=True)])
+    assert 0 < step.norm().item() <= 0.02 * 1.001
 
 
 def test_a_compiled_network_learns_as_another() -> None:
@@ -204,6 +288,31 @@ def test_curves_for_tensorboard_go_on_after_a_stop(tmp_path: Path, monkeypatch: 
     assert [event.step for event in curves.Scalars("error/train")] == [4, 8, 12]
     assert curves.Scalars("step/learning_rate")[0].value == pytest.approx(recipe.lr(0))
     assert "error/test" not in curves.Tags()["scalars"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_rate_time_left_and_the_wait_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = MemoryFeed.batches
+
+    def slowly(self: MemoryFeed, *place: int) -> Iterator[Batch]:
+        for batch in real(self, *place):
+            time.sleep(0.05)
+            yield batch
+
+    monkeypatch.setattr(MemoryFeed, "batches", slowly)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    _, history = trained(recipe_with(epochs=2), digits(80))
+    assert isinstance(sys.stderr, Terminal)
+    said = sys.stderr.getvalue()
+    assert history[0].data_wait > 0.01
+    assert re.search(rf"epoch 1, loss {history[0].loss:.4f}, waiting \d+% for data", said)
+    assert re.search(r"\d images/s", said) and re.search(r"\d:\d\d:\d\d", said)
 
 
 def test_what_auto_stands_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import typer
 
 from convbench.bench.execute import resolve_recipe
-from convbench.bench.suite import Suite, open_suite
+from convbench.bench.suite import Suite, open_full_suite, open_suite
 from convbench.claims.ledger import read_claims
-from convbench.cli import app
 from convbench.counting import Cost, trace
 from convbench.data.catalogue import DATASETS
 from convbench.detection.registry import build_detector
@@ -122,6 +118,22 @@ def test_a_suite_of_seeds_builds_its_networks(name: str) -> None:
     assert settled_alike(suite)
 
 
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_suite_carries_the_papers_recipes(name: str) -> None:
+    """Its full tier, for those with GPUs: whole recipes, whole data, as many seeds."""
+    _, suite = open_suite(name)
+    full_name, full = open_full_suite(name)
+    assert (full_name, full.seeds, full.cut) == (f"{name}-full", suite.seeds, "") and full.statements
+    assert {one.claim for one in full.statements if one.claim} <= {claim.id for claim in read_claims()}
+    for run in full.runs:
+        recipe = resolve_recipe(full, run)
+        assert recipe is not None and run.recipe is not None
+        whole = open_recipe(run.recipe)
+        assert (recipe.data, recipe.epochs, recipe.batch_size) == (whole.data, whole.epochs, whole.batch_size)
+        assert recipe.epochs >= 70 and recipe.images is None and recipe.stored is None, run.name
+        assert answers(recipe)[1] == CLASSES.get(recipe.data, 10), run.name
+
+
 def settled_alike(suite: Suite) -> bool:
     """Whether the runs that a statement compares see equally many images equally often."""
     recipes = {run.name: resolve_recipe(suite, run) for run in suite.runs}
@@ -151,29 +163,12 @@ def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
             net = build(recipe.network, num_classes=10, image_size=side)
         return trace(net, (3, side, side))
 
-    mobilenet = costs("mobilenet-multipliers", "resolution-64")
-    assert 27 <= costs("mobilenet-multipliers", "vgg16-64").macs / mobilenet.macs < 28
-    assert mobilenet.macs < costs("mobilenet-multipliers", "googlenet-64").macs
+    mobilenet, vgg, wider, googlenet = (
+        costs("mobilenet-multipliers", run) for run in ("resolution-48", "vgg16-48", "width-100", "googlenet-64")
+    )
+    assert 25 <= vgg.macs / mobilenet.macs < 26
+    assert wider.macs < googlenet.macs
     resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
     assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
     resnet, pyramid = (costs("pyramidnet-vs-resnet", run) for run in ("resnet110", "pyramidnet110"))
     assert resnet.params == pytest.approx(1.7e6, rel=0.05) and pyramid.params == pytest.approx(1.7e6, rel=0.05)
-
-
-COMMANDS = [
-    (document.name, line[2:])
-    for document in sorted(DOCS.glob("*.md"))
-    for line in document.read_text().splitlines()
-    if line.startswith("$ convbench ")
-]
-
-
-@pytest.mark.parametrize(("document", "line"), COMMANDS)
-def test_the_documents_commands_are_understood(document: str, line: str) -> None:
-    """Their options and arguments, without doing what they say."""
-    command: Any = typer.main.get_command(app)
-    said = shlex.split(line, comments=True)[1:]
-    with command.make_context("convbench", list(said)) as context:
-        name, chosen, rest = command.resolve_command(context, said)
-        assert chosen is not None and name is not None, document
-        chosen.make_context(name, rest, parent=context).close()

@@ -56,5 +56,22 @@ def watch(net: nn.Module, images: Tensor, layers: Iterable[str], see: Callable[[
     raise unknown("layer that runs in this mode", next(one for one in wanted if one not in seen), running)
 
 
+def output_shapes(net: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
+    """The shape of each module's first output, in the order in which they end; of tensors alone, and without the net's
+    own. What does not run in this mode is not there."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def look(layer: str, _: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            shapes.setdefault(layer, tuple(output.shape))
+
+    with ExitStack() as hooks:
+        for layer, module in net.named_modules():
+            if layer:
+                hooks.callback(module.register_forward_hook(partial(look, layer)).remove)
+        net(images)
+    return shapes
+
+
 class _Reached(Exception):  # noqa: N818 (a signal, not an error)
     """All wanted layers have run; the rest of the network need not."""

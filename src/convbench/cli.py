@@ -13,41 +13,95 @@ import typer
 
 from convbench.cli_detect import detect_app
 from convbench.cli_explain import explain_app
-from convbench.errors import ConvbenchError, RequestError
+from convbench.cli_options import (
+    Channels,
+    DataDir,
+    DataName,
+    Engine,
+    ImageSize,
+    Json,
+    JudgeEvery,
+    NetworkName,
+    Photographs,
+    Precision,
+    Resume,
+    Runs,
+    SaveEvery,
+    Seed,
+    Settings,
+    Split,
+    TensorBoard,
+    Workers,
+)
+from convbench.completion import (
+    data_sets,
+    data_sets_and_check,
+    families,
+    networks,
+    networks_and_detectors,
+    recipes,
+    suites,
+    suites_with_runs,
+)
+from convbench.errors import ConvbenchError, RequestError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from convbench.bench.networks import Network
     from convbench.counting import Cost
 
+CHOOSE, TRAIN, USE, BENCH = "Choose", "Train and judge", "Look inside and use", "Keep and show"  # panels of the help
+
 app = typer.Typer(
     help="The convolutional networks that made ImageNet, as published, and the bench to train, cost and compare them.",
+    epilog="An error is one line; --debug shows where it arose. Exit code 1: the work failed, 2: the request was wrong",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
 )
 
-weights_app = typer.Typer(help="Weights of other libraries.", no_args_is_help=True)
-app.add_typer(weights_app, name="weights")
-app.add_typer(explain_app, name="explain")
-app.add_typer(detect_app, name="detect")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Where the data sets lie; else CONVBENCH_DATA, the cache, the system.")
-]
-Seed = Annotated[int, typer.Option(help="Of the initial weights, the order and the distortions.")]
-Engine = Annotated[str, typer.Option(help="Such as openvino-fp32; auto is the fastest that answers as eager does.")]
-Precision = Annotated[str, typer.Option(help="The lowest that auto may take: fp32, bf16 or int8.")]
-Runs = Annotated[Path, typer.Option(help="The folder of all runs.")]
+weights_app = typer.Typer(help="Convert the weights of other libraries.", no_args_is_help=True)
+app.add_typer(detect_app, name="detect", rich_help_panel=TRAIN)
+app.add_typer(explain_app, name="explain", rich_help_panel=USE)
+app.add_typer(weights_app, name="weights", rich_help_panel=USE)
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from convbench import __version__
+
+        print(f"convbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def convbench(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
+@app.command(rich_help_panel=CHOOSE)
 def models(
-    name: Annotated[str | None, typer.Argument(help="A network's name, for its story; none lists all.")] = None,
-    family: Annotated[str | None, typer.Option(help="One family alone, such as vgg.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A network's or detector's name; none lists all.", autocompletion=networks_and_detectors),
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="One family alone, such as vgg.", autocompletion=families)] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All of them as one page, which is in docs.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the networks and detectors with their published figures, or tell the story of one."""
+    if markdown:
+        if (name, family, as_json) != (None, None, False):
+            raise RequestError("--markdown writes the page of all: expected no name, --family or --json beside it")
+        from convbench.report.networks_page import networks_page
+
+        print(networks_page(), end="")
+        return
     from convbench.report.stories import (
         describe_detectors,
         describe_network,
@@ -64,13 +118,17 @@ def models(
         print_networks(family)
 
 
-@app.command()
+@app.command(rich_help_panel=CHOOSE)
 def cost(
     network: Annotated[
-        str, typer.Argument(help="A network or detector, or package.module:callable for any nn.Module.")
+        str,
+        typer.Argument(
+            help="A network's or detector's name, or package.module:callable that makes one.",
+            autocompletion=networks_and_detectors,
+        ),
     ],
-    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the image; default as published.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the image; default as published.")] = None,
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
     num_classes: Annotated[int | None, typer.Option(help="Outputs; default as published.")] = None,
     convention: Annotated[
         str, typer.Option(help="macs, flops, all, folded, training, training-step; options below change it.")
@@ -92,7 +150,7 @@ def cost(
     fits: Annotated[str | None, typer.Option(help="The largest batch in so much memory, such as 8GiB.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Count a network by layer, for one image: parameters, operations, memory, and what of the image a unit sees."""
+    """Count a network by layer: parameters, operations, values, memory, and what of the image a unit sees."""
     from convbench.detection.registry import names as detectors
 
     is_detector = network in detectors()
@@ -193,25 +251,30 @@ def _fits(network: Network, limit: str, training: bool, optimiser: str, show: bo
     return {"limit_bytes": size, "batch_size": largest, "memory": memory.to_dict()}
 
 
-@app.command()
+@app.command(rich_help_panel=CHOOSE)
 def measure(
-    networks: Annotated[list[str], typer.Argument(help="Names, or package.module:callable for any nn.Module.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="networks", help="Names, or package.module:callable that makes one.", autocompletion=networks
+        ),
+    ],
     batch_size: Annotated[str, typer.Option(help="Images at a time; several with commas: 1,8.")] = "1",
     engine: Annotated[
         list[str] | None, typer.Option(help="Such as openvino-bf16, or auto; may be given again. Default all.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Of the one network; else they are initial ones.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the image; default as published.")] = None,
+    image_size: ImageSize = None,
     layers: Annotated[bool, typer.Option("--layers", help="Time each layer, too, in eager and OpenVINO.")] = False,
     seconds: Annotated[float, typer.Option(help="Of timing for each engine and batch size.")] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Measure networks on this machine: every engine checked against eager fp32, then timed beside it."""
+    """Measure networks on this machine, by every engine that answers as eager fp32 does."""
     from convbench.bench.measure import measure_networks
     from convbench.report.measurements import print_measurements
 
     measured = measure_networks(
-        networks,
+        names,
         image_size=image_size,
         engines=engine or (),
         batch_sizes=_numbers(batch_size, "--batch-size"),
@@ -222,17 +285,25 @@ def measure(
     print(json.dumps(measured, indent=1)) if as_json else print_measurements(measured)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def data(
-    name: Annotated[str | None, typer.Argument(help="A data set's name or folder; none lists the known ones.")] = None,
-    path: Annotated[str | None, typer.Argument(help="After the word check: photographs to look at, every one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A data set's name or folder, or the word check; none lists the known ones.",
+            autocompletion=data_sets_and_check,
+        ),
+    ] = None,
+    path: Annotated[
+        str | None, typer.Argument(help="After the word check: whose photographs to decode.", autocompletion=data_sets)
+    ] = None,
     max_bad_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of check: more bad files are an error. Default 0.001.")
     ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the data sets; open one and say what is in it; or, by `data check PATH`, decode all its photographs."""
+    """List the data sets, open one and say what is in it, or decode all its photographs: data check PATH."""
     from convbench.report.listings import describe_data, print_data, print_data_sets
 
     if name == "check":
@@ -265,23 +336,21 @@ def _check_data(path: str | None, max_bad_share: float | None, data_dir: Path | 
     checked.require_few_bad()
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
-    settings: Annotated[list[str], typer.Option("--set", help="key=value, such as optimiser.lr=0.01.")] = [],  # noqa: B006
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.", autocompletion=recipes)],
+    settings: Settings = [],  # noqa: B006
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/train/RECIPE-seed-S.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
-    save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states within an epoch.")] = 120,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that read photographs in files; default by the machine.")
-    ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
+    resume: Resume = False,
+    save_every: SaveEvery = 120,
+    workers: Workers = None,
+    tensorboard: TensorBoard = False,
     head_only: Annotated[bool, typer.Option("--head-only", help="The last layer alone learns.")] = False,
     keep: Annotated[
         str, typer.Option(help="Epochs after which the weights are kept for `explain evolution`, such as 0,1,2,5.")
     ] = "",
-    judge_every: Annotated[int, typer.Option(min=1, help="Epochs between looks at the images for testing.")] = 1,
+    judge_every: JudgeEvery = 1,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -318,15 +387,20 @@ def train(
         print(f"run: {folder}")
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def evaluate(
-    network: Annotated[str, typer.Argument(help="A network's name; several with commas, one for each of the weights.")],
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="A network's name; several with commas, one for each of the weights.", autocompletion=networks
+        ),
+    ],
     weights: Annotated[
         list[Path],
         typer.Option(help="Ours or another library's, or a run's folder; given again, an ensemble answers."),
     ],
-    data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
-    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    data_name: DataName,
+    split: Split = "test",
     crops: Annotated[
         str, typer.Option(help="Of each image, such as ten, dense-multi-scale, googlenet-144.")
     ] = "centre",
@@ -343,7 +417,7 @@ def evaluate(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a trained network as the papers do: error with its interval, by crops, class by class, in ensembles."""
+    """Evaluate a trained network as the papers do: by crops, class by class, in ensembles."""
     from convbench.bench.evaluate import evaluate_weights, probe_weights
     from convbench.report.evaluations import print_evaluation, print_probe
 
@@ -368,17 +442,17 @@ def evaluate(
     print(json.dumps(result, indent=1)) if as_json else print_evaluation(result, gallery)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Photographs, in any format that Pillow reads.")],
-    network: Annotated[str, typer.Option(help="A network's name.")],
-    weights: Annotated[Path, typer.Option(help="Its weights: ours, torchvision's, timm's, Keras' or TF-slim's.")],
+    images: Photographs,
+    network: Annotated[str, typer.Option(help="A network's name.", autocompletion=networks)],
+    weights: Annotated[Path, typer.Option(help="Ours or another library's, or a run's folder.")],
     top: Annotated[int, typer.Option(help="Answers for each image.")] = 5,
     engine: Engine = "auto",
     precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
-    """Say what a trained network sees in photographs: the most probable classes, with names."""
+    """Predict what photographs show: the most probable classes, with names."""
     from convbench.bench.predict import predict as predict_images
     from convbench.report.predictions import print_predictions
 
@@ -392,7 +466,7 @@ def predict(
 @weights_app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="A file of torchvision, timm, Keras or TF-slim.")],
-    network: Annotated[str, typer.Option(help="The network that it fits.")],
+    network: Annotated[str, typer.Option(help="The network that it fits.", autocompletion=networks)],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     licence: Annotated[str | None, typer.Option(help="Under which the weights were published.")] = None,
     as_json: Json = False,
@@ -408,9 +482,9 @@ def convert(
         print_conversion(out, metadata)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def export(
-    network: Annotated[str, typer.Argument(help="A network's name, or package.module:callable that makes one.")],
+    network: NetworkName,
     to: Annotated[str, typer.Option(help="onnx, openvino or torch (torch.export).")],
     weights: Annotated[Path | None, typer.Option(help="Of a network by name; without, it is untrained.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file; default the network's name, here.")] = None,
@@ -419,11 +493,13 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="For OpenVINO; refused where it loses over 1 point of top-1.")
     ] = False,
-    data_name: Annotated[str | None, typer.Option("--data", help="Labelled images that judge int8.")] = None,
+    data_name: Annotated[
+        str | None, typer.Option("--data", help="Labelled images that judge int8.", autocompletion=data_sets)
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Write a network for deployment, with its preprocessing and classes; checked before it is there."""
+    """Export a network to ONNX, OpenVINO or torch.export; the file is checked before it is there."""
     from convbench.bench.export import export as export_network
     from convbench.report.exports import print_export
 
@@ -441,18 +517,18 @@ def export(
     print(json.dumps(exported, indent=1)) if as_json else print_export(exported)
 
 
-@app.command()
+@app.command(rich_help_panel=CHOOSE)
 def claims(
     slide: Annotated[str | None, typer.Option(help="Slides whose title contains this.")] = None,
     verdict: Annotated[str | None, typer.Option(help="right, wrong or ambiguous.")] = None,
-    network: Annotated[str | None, typer.Option(help="Claims on this network.")] = None,
+    network: Annotated[str | None, typer.Option(help="Claims on this network.", autocompletion=networks)] = None,
     papers: Annotated[bool, typer.Option("--papers", help="The papers' own counts of our networks instead.")] = False,
     trials: Annotated[bool, typer.Option("--trials", help="What trainings here say to statements instead.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="With --trials, a folder for a PNG of each.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Recompute every number of the lecture deck: its value, ours, the verdict and the reason."""
-    from convbench.claims import check_claims, check_figures
+    """Recompute every number of the lecture deck: what it says, what is so, the verdict and the reason."""
+    from convbench.claims import check_claims, check_figures, read_trials
     from convbench.report.claims_listing import print_claims, print_figures
 
     if papers and (slide, verdict) != (None, None):
@@ -469,7 +545,10 @@ def claims(
         print(json.dumps([one.to_dict() for one in figures], indent=1)) if as_json else print_figures(figures)
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
-    print(json.dumps([one.to_dict() for one in results], indent=1)) if as_json else print_claims(results)
+    if as_json:
+        print(json.dumps([one.to_dict() for one in results], indent=1))
+    else:
+        print_claims(results, trials=read_trials())
 
 
 def _show_trials(pictures: Path | None, as_json: bool) -> None:
@@ -486,11 +565,17 @@ def _show_trials(pictures: Path | None, as_json: bool) -> None:
             write_trial_picture(trial, pictures / f"{trial.suite}.png")
 
 
-@app.command()
+@app.command(rich_help_panel=BENCH)
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.")],
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a TOML file.", autocompletion=suites)],
     only: Annotated[list[str], typer.Option(help="These runs alone; may be given again.")] = [],  # noqa: B006
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time; default one a core, one alone where there is a GPU.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="A Ray cluster that does the runs: its address, auto, or local.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="By the papers' own recipes, for those with GPUs.")] = False,
     seed: Seed = 0,
     out: Runs = Path("runs"),
     data_dir: DataDir = None,
@@ -504,9 +589,11 @@ def run(
         suite,
         out=out,
         only=tuple(only),
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs,
+        ray=ray,
         seed=seed,
         data_dir=data_dir,
+        full=full,
         command=command_line(),
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
@@ -517,26 +604,82 @@ def run(
         raise ConvbenchError(f"{len(failed)} of {len(outcomes)} runs failed: {', '.join(one.name for one in failed)}")
 
 
-@app.command()
+@app.command(rich_help_panel=BENCH)
 def report(
-    suites: Annotated[list[str] | None, typer.Argument(help="Suites to show; default all in the runs' folder.")] = None,
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(help="Suites to show; default all in the runs' folder.", autocompletion=suites_with_runs),
+    ] = None,
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="The folder that index.html is written to.")] = Path("report"),
     picture: Annotated[Path | None, typer.Option(help="A PNG to write a comparison's charts to, too.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="html; or the tables alone: markdown (one file), csv (a file for each).")
+    ] = "html",
+    as_json: Json = False,
 ) -> None:
     """Write the report, one HTML file that opens offline, and print the result table."""
     from convbench.report.html import write_report
     from convbench.report.picture import write_picture
     from convbench.report.records import read_suites
     from convbench.report.tables import print_suite
+    from convbench.report.written import plain, write_csv, write_markdown
 
-    page = write_report(runs, out / "index.html", suites or ())
     shown = read_suites(runs, suites or ())
+    writers: dict[str, Callable[[], list[Path]]] = {
+        "html": lambda: [write_report(runs, out / "index.html", suites or ())],
+        "markdown": lambda: [write_markdown(shown, out / "report.md")],
+        "csv": lambda: write_csv(shown, out),
+    }
+    if format_ not in writers:
+        raise unknown("format", format_, writers)
+    written = {"report": [str(path) for path in writers[format_]()]}
+    if picture is not None:
+        written["picture"] = [str(write_picture(shown, picture))]
+    if as_json:
+        print(json.dumps(written | {"suites": plain(shown)}, indent=1))
+        return
     for suite in shown:
         print_suite(suite)
-    if picture is not None:
-        print(f"picture: {write_picture(shown, picture)}")
-    print(f"report: {page}")
+    for what, paths in written.items():
+        for path in paths:
+            print(f"{what}: {path}")
+
+
+@app.command(rich_help_panel=BENCH)
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Others than this machine's let the network in.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which browsers may ask for it; may be given again.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="NETWORK=FILE to look into, beside those of the runs; may be given again."),
+    ] = None,
+    data_name: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="A data set in which to look for a unit's strongest images.", autocompletion=data_sets
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve the explorer on this machine: networks, photographs, digits and runs, in a browser."""
+    from convbench.web.serve import parse_weights, serve_explorer
+
+    serve_explorer(
+        host=host,
+        port=port,
+        allowed=allow_host or [],
+        runs=runs,
+        weights=parse_weights(weights or []),
+        data=data_name,
+        data_dir=data_dir,
+    )
 
 
 def main() -> None:

@@ -9,41 +9,53 @@ from typing import Annotated
 
 import typer
 
+from convbench.cli_options import (
+    DataDir,
+    Json,
+    JudgeEvery,
+    Photographs,
+    Resume,
+    SaveEvery,
+    Seed,
+    Settings,
+    TensorBoard,
+    Workers,
+)
+from convbench.completion import detector_recipes, detectors
+
 detect_app = typer.Typer(
-    help="Find objects: SSD and Faster R-CNN, on photographs with boxes in Pascal VOC's or COCO's format.",
+    help="Find objects in photographs with boxes, by SSD and Faster R-CNN.",
     no_args_is_help=True,
 )
 
-Weights = Annotated[Path, typer.Option(help="A run's folder, a file of ours, or another library's.")]
+Weights = Annotated[Path, typer.Option(help="Ours or another library's, or a run's folder.")]
 OF_A_FILE = "Of a file that does not say it, such as ssd300_mobilenet_v1."
 Arguments = Annotated[
     list[str], typer.Option("--set", help="What such a network is built with: width_multiplier=0.75.")
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; else CONVBENCH_DATA, the cache, the system.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @detect_app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.", autocompletion=detector_recipes)],
     data_name: Annotated[
         str | None, typer.Option("--data", help="A folder with VOC's or COCO's annotations; default the recipe's.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/detect/RECIPE-seed-SEED.")] = None,
-    settings: Annotated[list[str], typer.Option("--set", help="A key that differs, as epochs=5.")] = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
     initial_weights: Annotated[
         Path | None, typer.Option(help="Of the backbone, ours or another library's, to begin from.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the initial weights, the order and the views.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training interrupted in --out.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Processes that read photographs.")] = None,
-    save_every: Annotated[float, typer.Option(help="Seconds between states within a pass.")] = 120.0,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")] = False,
-    judge_every: Annotated[int, typer.Option(min=1, help="Passes between looks at the photographs for testing.")] = 1,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/detect/RECIPE-seed-S.")] = None,
+    resume: Resume = False,
+    save_every: SaveEvery = 120,
+    workers: Workers = None,
+    tensorboard: TensorBoard = False,
+    judge_every: JudgeEvery = 1,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Train a detector on a folder of photographs with boxes, and evaluate it: AP, and boxes drawn on some of them."""
+    """Train a detector by a recipe, on a folder of photographs with boxes, and evaluate it."""
     from convbench.bench.record import command_line
     from convbench.bench.train_detector import train_detector
     from convbench.report.detections import print_detector_result
@@ -76,7 +88,7 @@ def train(
 def evaluate(
     weights: Weights,
     data_name: Annotated[str, typer.Option("--data", help="A folder with VOC's or COCO's annotations.")],
-    network: Annotated[str | None, typer.Argument(help=OF_A_FILE)] = None,
+    network: Annotated[str | None, typer.Argument(help=OF_A_FILE, autocompletion=detectors)] = None,
     split: Annotated[
         str | None, typer.Option(help="train, test, or the name of a list or file; default test, or the only one.")
     ] = None,
@@ -101,9 +113,9 @@ def evaluate(
 
 @detect_app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Photographs, in any format that Pillow reads.")],
+    images: Photographs,
     weights: Weights,
-    network: Annotated[str | None, typer.Option(help=OF_A_FILE)] = None,
+    network: Annotated[str | None, typer.Option(help=OF_A_FILE, autocompletion=detectors)] = None,
     arguments: Arguments = [],  # noqa: B006
     score: Annotated[float, typer.Option(min=0, max=1, help="The least of what is shown.")] = 0.5,
     out: Annotated[Path, typer.Option(help="A folder for the pictures with boxes, and found.json.")] = Path("found"),

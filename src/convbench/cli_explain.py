@@ -8,40 +8,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convbench.cli_options import DataDir, DataName, Engine, Json, NetworkName, Split
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
     from convbench.explain.figure import Figure
 
 explain_app = typer.Typer(
-    help="See inside: filters, maps, projections to the pixels, occlusion. Every command writes a picture.",
+    help="See what a network has learnt and what it looks at. Every command writes a picture.",
     no_args_is_help=True,
 )
 
-Network = Annotated[str, typer.Argument(help="A network's name, or package.module:callable that makes one.")]
 Photograph = Annotated[Path, typer.Argument(help="A photograph, in any format that Pillow reads.")]
 Weights = Annotated[Path | None, typer.Option(help="Ours or another library's, or a run's folder.")]
 Layer = Annotated[str, typer.Option(help="A layer's name, as `convbench cost NETWORK` lists them.")]
 Unit = Annotated[int | None, typer.Option(help="Counted from 0; default the strongest.")]
 Method = Annotated[str, typer.Option(help="deconvnet, guided (backpropagation) or gradient.")]
-Units = Annotated[str, typer.Option(help="How many by chance, such as 16, or which, such as 3,17,40.")]
+Units = Annotated[str, typer.Option(help="How many by chance, such as 16, or which, such as 3,17,40, or 3, for one.")]
 Seed = Annotated[int, typer.Option(help="Of what is chosen by chance.")]
-DataDir = Annotated[
-    Path | None, typer.Option(help="Where the data sets lie; else CONVBENCH_DATA, the cache, the system.")
-]
 Out = Annotated[Path | None, typer.Option(help="The PNG to write; default named after network and command, here.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @explain_app.command()
 def filters(
-    network: Network,
+    network: NetworkName,
     weights: Weights = None,
     layer: Annotated[str | None, typer.Option(help="A convolution's name; default the first.")] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """The filters of a convolution, each scaled by its own largest magnitude; grey is zero."""
+    """Show the filters of a convolution, each scaled by its own largest magnitude; grey is zero."""
     from convbench import explain
     from convbench.bench.explain import open_subject
 
@@ -51,9 +47,14 @@ def filters(
 
 @explain_app.command()
 def activations(
-    network: Network, image: Photograph, layer: Layer, weights: Weights = None, out: Out = None, as_json: Json = False
+    network: NetworkName,
+    image: Photograph,
+    layer: Layer,
+    weights: Weights = None,
+    out: Out = None,
+    as_json: Json = False,
 ) -> None:
-    """All maps of a layer for one image, each from black, its least, to white, its greatest value."""
+    """Show all maps of a layer for one image, each from black, its least, to white, its greatest value."""
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
@@ -64,7 +65,7 @@ def activations(
 
 @explain_app.command()
 def deconvnet(
-    network: Network,
+    network: NetworkName,
     image: Photograph,
     layer: Layer,
     weights: Weights = None,
@@ -74,7 +75,7 @@ def deconvnet(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """What made one unit answer: its activation projected down to the pixels."""
+    """Show what made one unit answer: its activation projected down to the pixels."""
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
@@ -86,25 +87,26 @@ def deconvnet(
 
 @explain_app.command()
 def occlusion(
-    network: Network,
+    network: NetworkName,
     image: Photograph,
     weights: Weights = None,
-    layer: Annotated[str | None, typer.Option(help="Whose strongest unit is watched, too.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Of which a unit is watched, too.")] = None,
+    unit: Unit = None,
     target: Annotated[int | None, typer.Option(help="The class, from 0; default the most probable.")] = None,
     square: Annotated[int | None, typer.Option(help="Pixels of a side; default a fifth of the image's.")] = None,
     steps: Annotated[int, typer.Option(help="Places along each side.")] = 14,
-    engine: Annotated[str, typer.Option(help="Such as openvino-fp32; default the fastest faithful one.")] = "auto",
+    engine: Engine = "auto",
     precision: Annotated[str, typer.Option(help="The lowest that auto may take: fp32 or bf16.")] = "fp32",
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """What the network answers when a grey square covers a part of the image."""
+    """Show what the network answers when a grey square covers a part of the image."""
     from convbench import explain
     from convbench.bench.explain import grey_of, open_subject, prepare_image
 
     loaded = open_subject(network, weights)
     found = explain.occlusion(
-        *(loaded.net, prepare_image(loaded, image), layer),
+        *(loaded.net, prepare_image(loaded, image), layer, unit),
         target=target,
         square=square,
         steps=steps,
@@ -118,7 +120,7 @@ def occlusion(
 
 @explain_app.command()
 def sanity(
-    network: Network,
+    network: NetworkName,
     image: Photograph,
     layer: Layer,
     weights: Weights = None,
@@ -128,7 +130,7 @@ def sanity(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Whether the projection depends on what was learnt: weights made random from the top down."""
+    """Check whether a projection depends on what was learnt: weights made random from the layer down."""
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
@@ -139,7 +141,7 @@ def sanity(
 
 @explain_app.command()
 def invariance(
-    network: Network,
+    network: NetworkName,
     image: Photograph,
     layers: Annotated[str, typer.Option(help="With commas between, such as pool1,relu7.")],
     weights: Weights = None,
@@ -148,7 +150,7 @@ def invariance(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """How far features and answer move when the image is moved, enlarged or turned."""
+    """Check how far features and answer move when the image is moved, enlarged or turned."""
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
@@ -160,26 +162,27 @@ def invariance(
 
 @explain_app.command()
 def top9(
-    network: Network,
-    data_name: Annotated[str, typer.Option("--data", help="A data set's name or folder.")],
+    network: NetworkName,
+    data_name: DataName,
     layers: Annotated[str, typer.Option(help="With commas between, such as relu1,relu3.")],
     weights: Weights = None,
     units: Units = "16",
-    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    split: Split = "test",
     method: Method = "deconvnet",
     seed: Seed = 0,
-    engine: Annotated[str, typer.Option(help="Such as openvino-fp32; default the fastest faithful one.")] = "auto",
+    engine: Engine = "auto",
     out: Annotated[
         Path | None, typer.Option(help="The folder; default explain/top9 in the run's, or NETWORK-top9 here.")
     ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """The nine images at which units are strongest, with their projections; a second call finds them kept."""
-    from convbench.bench.explain import top9 as top9_of
+    """Find the nine images at which units are strongest; a second call finds them kept."""
+    from convbench.bench.top9 import KEPT
+    from convbench.bench.top9 import top9 as top9_of
 
     in_run = weights is not None and weights.is_dir()
-    folder = out or (weights / "explain" / "top9" if in_run and weights else Path(f"{_plain(network)}-top9"))
+    folder = out or (weights / KEPT if in_run and weights else Path(f"{_plain(network)}-top9"))
     found = top9_of(
         *(network, weights, data_name, layers.split(","), _units(units), folder),
         split=split,
@@ -201,14 +204,14 @@ def evolution(
     layer: Layer,
     units: Units = "8",
     images: Annotated[int, typer.Option(min=1, help="So many of the data set are looked at.")] = 1000,
-    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    split: Split = "test",
     method: Method = "deconvnet",
     seed: Seed = 0,
     out: Out = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Units' strongest projections over the checkpoints of a training."""
+    """Follow units' strongest projections over the checkpoints of a training."""
     from convbench.bench.explain import evolution as evolution_of
 
     found = evolution_of(
@@ -242,7 +245,7 @@ def _plain(network: str) -> str:
 
 
 def _units(text: str) -> int | list[int]:
-    numbers = _numbers(text, "--units")
+    numbers = _numbers(text.removesuffix(","), "--units")
     return numbers if "," in text else numbers[0]
 
 

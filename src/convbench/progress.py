@@ -1,16 +1,22 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere, on stderr."""
+"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere, on stderr.
+
+Who does the work for somebody else, as the explorer does, listens to it instead: `told_to`.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0  # where stderr is not a terminal
+Listener = Callable[[str, int, int], None]  # what is being done, units done, units in all
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 class Progress(Protocol):
@@ -28,7 +34,9 @@ def progress(description: str, total: int, unit: str = "") -> Iterator[Progress]
     >>> with progress("scoring", 2, "images") as bar:
     ...     bar.advance(2)
     """
-    if sys.stderr.isatty():
+    if listener := _LISTENER.get():
+        yield _Told(listener, description, total)
+    elif sys.stderr.isatty():
         with _bar(description, total, unit) as shown:
             yield shown
     else:
@@ -41,6 +49,23 @@ def track(items: Iterable[T], description: str, total: int, unit: str = "") -> I
         for item in items:
             yield item
             bar.advance()
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """Within the block, in this thread, progress is told to `listener` and shown nowhere.
+
+    >>> heard = []
+    >>> with told_to(lambda *said: heard.append(said)), progress("scoring", 2, "images") as bar:
+    ...     bar.advance()
+    >>> heard
+    [('scoring', 0, 2), ('scoring', 1, 2)]
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
 
 
 @contextmanager
@@ -73,6 +98,21 @@ def _bar(description: str, total: int, unit: str) -> Iterator[Progress]:
                 rich_progress.update(task, note=text)
 
         yield Bar()
+
+
+class _Told:
+    """What a listener hears, from the beginning on."""
+
+    def __init__(self, listener: Listener, description: str, total: int) -> None:
+        self.listener, self.description, self.total, self.done = listener, description, total, 0
+        listener(description, 0, total)
+
+    def advance(self, units: int = 1) -> None:
+        self.done += units
+        self.listener(self.description, self.done, self.total)
+
+    def note(self, text: str) -> None:
+        pass  # of a name that comes and goes while the count stands
 
 
 class _Lines:

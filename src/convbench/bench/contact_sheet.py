@@ -13,17 +13,20 @@ COLUMNS = 12
 SIDE = 56  # pixels of a tile
 
 
-def contact_sheet(source: Source) -> bytes:
-    """A PNG of all images, row by row, COLUMNS in a row; one blank tile for no image at all."""
+def contact_sheet(source: Source, side: int = SIDE) -> bytes:
+    """A PNG of all images, row by row, COLUMNS in a row; one blank tile for no image at all.
+
+    side: pixels of a tile
+    """
     count = max(len(source), 1)
     rows = -(-count // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE))
+    sheet = Image.new("RGB", (COLUMNS * side, rows * side))
     for i in range(len(source)):
         image = image_of(source, i)
         tile = image.expand(3, -1, -1) if len(image) == 1 else image
         whole = Image.fromarray(tile.permute(1, 2, 0).contiguous().to(torch.uint8).numpy())
         sheet.paste(
-            ImageOps.fit(whole, (SIDE, SIDE), Image.Resampling.BICUBIC), (i % COLUMNS * SIDE, i // COLUMNS * SIDE)
+            ImageOps.fit(whole, (side, side), Image.Resampling.BICUBIC), (i % COLUMNS * side, i // COLUMNS * side)
         )
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

@@ -62,11 +62,14 @@ class _Said:
 def load_network(network: str, weights: Path) -> Loaded:
     """The network by the name `network`, as large as the weights at `weights` ask, with them loaded.
 
+    weights: a file, or the folder of a run
     A file of ours says its classes, input and preprocessing. In another library's the classes are counted at the head
     (1,000 are ImageNet's, the 10 of a network for CIFAR are CIFAR-10's) and the preprocessing is that library's.
 
     Raises RequestError where the file is another network's, or nothing is known of how images are prepared for it.
     """
+    if (weights / WEIGHTS).is_file():
+        weights = weights / WEIGHTS
     file = read_weight_file(weights)
     known = {field.name: file.metadata[field.name] for field in fields(_Said) if field.name in file.metadata}
     said = parse(_Said, known, f"{weights}")
@@ -179,15 +182,14 @@ def probe_weights(
 
 
 def _members(network: str, weights: Path | Sequence[Path]) -> list[tuple[str, Path]]:
-    """Each member's name and file; a folder is a run's."""
+    """Each member's name, and its file or run's folder."""
     places = [weights] if isinstance(weights, Path) else list(weights)
     names = network.split(",")
     if len(names) not in (1, len(places)):
         raise RequestError(
             f"expected one network's name, or one for each of {len(places)} weights, found {len(names)}: {network}"
         )
-    files = [place / WEIGHTS if place.is_dir() and (place / WEIGHTS).is_file() else place for place in places]
-    return list(zip(names * len(files) if len(names) == 1 else names, files, strict=True))
+    return list(zip(names * len(places) if len(names) == 1 else names, places, strict=True))
 
 
 def _presumed_classes(num_classes: int | None, side: int) -> tuple[str, ...]:

@@ -13,12 +13,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from convbench import standing
+from convbench.bench.class_gallery import write_class_gallery
 from convbench.bench.contact_sheet import contact_sheet
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite, read_claim
 from convbench.classifier import Scorer
 from convbench.counting import trace
+from convbench.counting.split import LayerCost, split_by_layer
 from convbench.data import Dataset, Preprocessing, open_dataset
 from convbench.data.datasets import is_photographs, open_photographs
 from convbench.errors import RequestError, unknown
@@ -45,6 +48,7 @@ class Trained:
     """What training left: something that scores, its cost, and how long it took.
 
     scores: (n, classes), float32, of a data set's images
+    layers: of a single network, those that its cost is the sum of
     """
 
     scores: Callable[[Source], Tensor]
@@ -52,6 +56,7 @@ class Trained:
     params: int
     macs: int
     seconds: float
+    layers: tuple[LayerCost, ...] = ()
 
 
 def execute(
@@ -95,14 +100,17 @@ def execute(
         scores = trained.scores(test)
         record["seconds"] = {"train": trained.seconds, "evaluate": time.perf_counter() - began}
         record["preprocessing"] = asdict(trained.preprocessing)
-        record["cost"] = {"params": trained.params, "macs": trained.macs}
+        layers = [asdict(layer) for layer in trained.layers]
+        record["cost"] = {"params": trained.params, "macs": trained.macs, "layers": layers}
         result = result_from_scores(scores, test.labels, test.classes)
         record["result"] = result.to_dict()
         write_whole(folder.path / "scores.safetensors", save({"scores": scores}))
         worst = test.subset(torch.tensor([mistake.index for mistake in result.worst], dtype=torch.int64))
         write_whole(folder.path / "worst.png", contact_sheet(worst))
-    for state in folder.path.rglob("state.pt"):
-        state.unlink()  # of no use after the end, and larger than all the rest
+        record["extremes"] = write_class_gallery(test, scores, folder.path)
+    for name in ("state.pt", standing.FILE):  # of no use after the end, and the former larger than all the rest
+        for left in folder.path.rglob(name):
+            left.unlink()
     return record
 
 
@@ -148,7 +156,7 @@ def train_network(
     seconds = sum(epoch.seconds for epoch in history)
     preprocessing = recipe.for_photographs
     network = TrainedNetwork(net, preprocessing)
-    return Trained(network.scores_of, preprocessing, cost.params, cost.macs, seconds)
+    return Trained(network.scores_of, preprocessing, cost.params, cost.macs, seconds, split_by_layer(cost))
 
 
 def train_boosted(recipe: Recipe, train: Dataset, test: Dataset, folder: Path, seed: int) -> Trained:

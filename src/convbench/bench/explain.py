@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +20,6 @@ from convbench.data.photographs import read_photograph, require_image_file
 from convbench.errors import RequestError
 from convbench.evaluation.source import Source, preprocessing_for
 from convbench.explain.projection import Method
-from convbench.files import write_json
 from convbench.weights import load_file
 from convbench.weights.files import read_weight_file
 
@@ -42,65 +38,25 @@ def open_subject(network: str, weights: Path | None) -> Loaded:
         return Loaded(made.net, made.input_shape, (), Preprocessing(), {})
     if weights is None:
         raise RequestError(f"{network}: expected --weights, as an untrained network has learnt nothing, found none")
-    return load_network(network, weights / WEIGHTS if weights.is_dir() else weights)
+    return load_network(network, weights)
 
 
 def prepare_image(loaded: Loaded, file: Path) -> Tensor:
     """The photograph in a file as the network reads it, (channels, h, w); what `read_photograph` raises."""
     require_image_file(file)
-    channels, side, _ = loaded.input_shape
-    prepared: Tensor = fit_size(loaded.preprocessing, side)(read_photograph(file, channels)[None])[0]
+    prepared: Tensor = fitted(loaded)(read_photograph(file, loaded.input_shape[0])[None])[0]
     return prepared
+
+
+def fitted(loaded: Loaded) -> Preprocessing:
+    """The network's preprocessing, such that a photograph of any size gets the one that it reads."""
+    return fit_size(loaded.preprocessing, loaded.input_shape[1])
 
 
 def grey_of(loaded: Loaded) -> list[float]:
     """The middle grey, of each channel, on the network's scale."""
     middle = loaded.preprocessing.scale(torch.full((1, loaded.input_shape[0], 1, 1), 0.5))
     return [float(value) for value in middle.flatten()]
-
-
-def top9(
-    network: str,
-    weights: Path | None,
-    data: str,
-    layers: Sequence[str],
-    units: int | Sequence[int],
-    out: Path,
-    *,
-    split: str = "test",
-    method: Method = "deconvnet",
-    seed: int = 0,
-    engine: str = "auto",
-    data_dir: Path | None = None,
-) -> dict[str, Any]:
-    """`explain.top9`, a picture for each layer and top9.json in the folder `out`; what is there already is not redone.
-
-    Raises what `open_subject` and `explain.top9` raise.
-    """
-    loaded, source = open_subject(network, weights), open_source(data, split, data_dir)
-    reading = _reading(loaded, source)
-    asked = {
-        **{"network": network, "weights": _digest(loaded.net), "preprocessing": asdict(reading)},
-        **{"data": source.name, "split": split, "fingerprint": source.fingerprint},
-        **{"layers": list(layers), "units": units if isinstance(units, int) else list(units)},
-        **{"method": method, "seed": seed},
-    }
-    kept = out / "top9.json"
-    if kept.is_file():
-        found: dict[str, Any] = json.loads(kept.read_text())
-        if found["asked"] == json.loads(json.dumps(asked)) and all((out / one).is_file() for one in found["pictures"]):
-            return found
-    tops = explain.top9(
-        *(loaded.net, source, layers, units),
-        preprocessing=reading,
-        method=method,
-        seed=seed,
-        engine=engine,
-    )
-    pictures = [top.figure.save(out / f"{top.layer or 'net'}.png").name for top in tops]
-    result = {"asked": asked, "pictures": pictures, "layers": [top.to_dict() for top in tops]}
-    write_json(kept, result)
-    return result
 
 
 def evolution(
@@ -126,9 +82,7 @@ def evolution(
         raise RequestError(f"{run} has kept no checkpoints: train with --keep 0,1,2,5, for example")
     name = record["recipe"]["network"]
     loaded = load_network(name, run / WEIGHTS)
-    source = open_source(record["recipe"]["data"], split, data_dir)
-    n = min(images, len(source))
-    part = source.subset(torch.arange(n) * len(source) // n)  # spread over the classes, which often lie in order
+    part = spread(open_source(record["recipe"]["data"], split, data_dir), images)
 
     def checkpoints() -> Iterator[tuple[str, nn.Module]]:
         for file in files:
@@ -136,18 +90,24 @@ def evolution(
             yield f"epoch {int(file.stem.removeprefix('epoch-'))}", loaded.net
 
     return explain.evolution(
-        *(checkpoints(), part, layer, units), preprocessing=_reading(loaded, part), method=method, seed=seed
+        *(checkpoints(), part, layer, units), preprocessing=reading_of(loaded, part), method=method, seed=seed
     )
 
 
-def _reading(loaded: Loaded, source: Source) -> Preprocessing:
+def spread(source: Source, images: int) -> Source:
+    """So many of a data set's images, spread over it, as the classes often lie in order; all where it has fewer."""
+    n = min(images, len(source))
+    return source.subset(torch.arange(n) * len(source) // n)
+
+
+def reading_of(loaded: Loaded, source: Source) -> Preprocessing:
     """The network's preprocessing; of photographs such that they get the size that it reads."""
     if isinstance(source, Dataset):
         return loaded.preprocessing
     return preprocessing_for(source, loaded.preprocessing, loaded.input_shape[1])
 
 
-def _digest(net: nn.Module) -> str:
+def digest_of(net: nn.Module) -> str:
     """Of all weights: the same for the same numbers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):

@@ -19,6 +19,7 @@ from convbench.bench.networks import Shape
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder
 from convbench.modes import evaluation_mode
+from convbench.notebook import facts
 from convbench.timing.export import FORMATS, Format, run_model, write_model
 from convbench.timing.fidelity import Fidelity, compare_outputs
 from convbench.timing.int8 import Int8Check, check_int8
@@ -51,6 +52,19 @@ class Exported:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**asdict(self), "files": [str(file) for file in self.files]}
+
+    def _repr_html_(self) -> str:
+        """What was written, in a notebook."""
+        known = {
+            "files": ", ".join(map(str, self.files)),
+            "bytes": self.bytes,
+            "precision": self.precision,
+            "images": "x".join(map(str, self.input_shape)),
+            "scores": self.outputs,
+            "preparation": self.notes.get("preparation"),
+            "run and compared by": self.library,
+        }
+        return facts(f"{self.network} as {self.format}", known)
 
 
 def export(

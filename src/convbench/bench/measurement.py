@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 
+from convbench.notebook import figure, interval, table
 from convbench.timing.clock import Ratio, Timing
 from convbench.timing.fidelity import Fidelity
 from convbench.timing.load import Load
@@ -61,6 +63,10 @@ class Measurement:
         """Plain values for JSON."""
         return {**asdict(self), "images_per_s": self.images_per_s}
 
+    def _repr_html_(self) -> str:
+        """The figures in a notebook."""
+        return as_html([self])
+
 
 @dataclass(frozen=True)
 class Measurements:
@@ -81,3 +87,22 @@ class Measurements:
             "networks": list(self.subjects),
             "results": [one.to_dict() for one in self.results],
         }
+
+    def _repr_html_(self) -> str:
+        """The figures in a notebook, with what else kept the machine busy."""
+        return as_html(self.results, f"other work: {figure(self.load.other, 0)} % of all cores")
+
+
+def as_html(results: Sequence[Measurement], note: str = "") -> str:
+    """A table for notebooks; of what was not timed, the reason."""
+    rows = [
+        (
+            *(one.network, one.engine, one.batch_size),
+            *((figure(one.latency_ms.p50), interval(one.latency_ms.interval)) if one.latency_ms else (one.reason, "")),
+            *(figure(one.images_per_s, 0), figure(one.ratio_to_eager.value if one.ratio_to_eager else None)),
+            f"{one.fidelity.top1_agreement:.0f} %" if one.fidelity else None,
+        )
+        for one in results
+    ]
+    headings = ("network", "engine", "batch", "ms", "interval", "images/s", "x eager", "same answers")
+    return table("latency of a batch on this machine, the median call", headings, rows, note)

@@ -10,11 +10,12 @@ from typing import Any
 from PIL.Image import Image
 from torch import Tensor
 
-from convbench.bench.evaluate import load_network
+from convbench.bench.evaluate import Loaded, load_network
 from convbench.data import Preprocessing
 from convbench.data.photographs import read_photograph, require_image_file
 from convbench.data.samples import sample_photographs
 from convbench.errors import ConvbenchError, RequestError
+from convbench.evaluation.scoring import score_batches
 from convbench.progress import track
 from convbench.timing.choice import AUTO, Choice, choose
 
@@ -95,10 +96,11 @@ def predict(
                 precision=precision,
                 batches=len(images),
             )
-        scores = chosen(prepared)[0].double()
-        if not bool(scores.isfinite().all()):
-            raise ConvbenchError(f"{file}: expected numbers from {network} with {weights}, found NaN or infinity")
-        predictions.append(Prediction(file, _best(scores.softmax(dim=0), loaded.classes, top)))
+        try:
+            answers = best_answers(chosen(prepared)[0], loaded.classes, top)
+        except ConvbenchError as error:
+            raise ConvbenchError(f"{file}, {network} with {weights}: {error}") from error
+        predictions.append(Prediction(file, answers))
     return predictions
 
 
@@ -110,8 +112,19 @@ def fit_size(preprocessing: Preprocessing, side: int) -> Preprocessing:
     return replace(preprocessing, shorter=inside, crop=inside)
 
 
-def _best(probabilities: Tensor, classes: tuple[str, ...], top: int) -> tuple[Answer, ...]:
-    best = probabilities.topk(min(top, len(probabilities)))
+def answer_image(loaded: Loaded, image: Tensor, top: int = 5) -> tuple[Answer, ...]:
+    """The most probable classes of one prepared image (channels, h, w), by eager; errors as of `best_answers`."""
+    return best_answers(score_batches(loaded.net, [image[None]], 1)[0], loaded.classes, top)
+
+
+def best_answers(scores: Tensor, classes: tuple[str, ...], top: int) -> tuple[Answer, ...]:
+    """The `top` most probable classes, the first first. scores: (classes,), before the softmax
+
+    Raises ConvbenchError where they are no finite numbers.
+    """
+    if not bool(scores.isfinite().all()):
+        raise ConvbenchError("expected numbers for answers, found NaN or infinity")
+    best = scores.double().softmax(dim=0).topk(min(top, len(scores)))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return tuple(Answer(index, classes[index] if classes else f"class {index}", 100 * share) for index, share in pairs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from convbench.bench.cost import cost as count_cost
 from convbench.bench.measure import measure_networks
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
@@ -12,6 +13,7 @@ from convbench.bench.suite import Compared, NetworkSpec, Suite, read_errors
 from convbench.claims import check_claims
 from convbench.claims.ledger import Reading, read_claims
 from convbench.claims.quantities import compute
+from convbench.counting.split import split_by_layer
 from convbench.models import published_input
 
 SLIDE = "Summary"  # of the deck: the table that a comparison corrects
@@ -48,7 +50,10 @@ def profile(
     counts = count(spec.network)
     record |= {
         "published": read_errors(spec),
-        "cost": {"params": counts["params"], "macs": counts["macs"]},
+        "cost": {
+            **{"params": counts["params"], "macs": counts["macs"]},
+            "layers": [asdict(layer) for layer in split_by_layer(count_cost(spec.network))],
+        },
     }
     with recording(record, folder):
         measured = measure_networks([spec.network], **asdict(suite.measuring)).to_dict()

@@ -28,6 +28,7 @@ def new_record(
         "preprocessing",
         "data",
         "result",
+        "extremes",
         "cost",
         "profile",
         "detector",

@@ -6,8 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
-import threading
+import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,17 +16,20 @@ from typing import Any
 
 import torch
 
+from convbench.bench.cluster import Cluster
 from convbench.bench.execute import execute, open_both, resolve_recipe
 from convbench.bench.profile import describe_profile, full_spec, profile
 from convbench.bench.profile_detector import describe_detector, profile_detector
 from convbench.bench.store import RunFolder
-from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_suite
+from convbench.bench.suite import Compared, DetectorSpec, NetworkSpec, RunSpec, Suite, open_full_suite, open_suite
 from convbench.bench.trial import make_trial, write_trial
-from convbench.claims.trials import describe_decision
+from convbench.claims.challenge import read_challenge
+from convbench.claims.trials import Trial, describe_decision
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
 from convbench.progress import progress
 from convbench.training.recipe import Recipe, parse_recipe
+from convbench.workers import serve_parent
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ def run_suite(
     *,
     out: Path = Path("runs"),
     only: tuple[str, ...] = (),
-    jobs: int = 1,
+    jobs: int | None = 1,
+    ray: str | None = None,
     seed: int = 0,
     data_dir: Path | None = None,
+    full: bool = False,
     command: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
@@ -56,21 +60,25 @@ def run_suite(
     Args:
         only: these runs, by the names of their folders; all by default
         jobs: runs at a time, each in a process of its own that writes its progress to log.txt in its folder; the
-            networks of a comparison are measured here, one after the other, because two at once disturb each other
+            networks of a comparison are measured here, one after the other, because two at once disturb each other;
+            None: one a core, or a GPU, of this machine or of the cluster
+        ray: the address of a Ray cluster whose machines do the runs that learn; see `bench.cluster`
         seed: of every run; where the suite asks for several, the first
+        full: by the papers' own recipes, below `out`/<suite>-full/
         say: gets a line when a run starts or ends
 
     Returns the outcomes in the suite's order. A run that fails does not stop the others.
     """
-    suite_name, suite = open_suite(name_or_path)
+    suite_name, suite = open_full_suite(name_or_path) if full else open_suite(name_or_path)
     seeds = {run.name: seed + number for run, number in suite.seeded()}
     every: list[RunSpec | Compared] = [*(run for run, _ in suite.seeded()), *suite.compared]
     known = [run.name for run in every]
     for name in only:
         if name not in known:
             raise unknown(f"run of {suite_name}", name, known)
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise RequestError(f"jobs must be 1 or more, found {jobs}")
+    at_a_time = jobs or default_jobs()
     root, outcomes = out / suite_name, dict[str, Outcome]()
     learning, measuring = list[RunSpec](), list[Compared]()
     wanted = [run for run in every if not only or run.name in only]
@@ -84,8 +92,7 @@ def run_suite(
             learning.append(run)
         else:
             measuring.append(run)
-    about = {"title": suite.title, "claim": suite.description, "runs": known}
-    write_json(make_folder(root) / "suite.json", about)
+    write_json(make_folder(root) / "suite.json", describe_suite(suite))
     if outcomes:
         say(f"{len(outcomes)} of {len(wanted)} runs are done already")
 
@@ -93,12 +100,13 @@ def run_suite(
         return suite_name, suite, run, root / run.name, seeds.get(run.name, seed), data_dir, command
 
     one_by_one: list[RunSpec | Compared] = [*measuring]
-    if jobs == 1:
+    if at_a_time == 1 and ray is None:
         one_by_one = [*learning, *measuring]
     elif learning:
-        _run_side_by_side(suite_name, learning, jobs, arguments, outcomes, say)
-    if jobs > 1 and len(measuring) > 1:
-        say(f"measuring one network at a time, not {jobs}: side by side they would disturb each other")
+        pool = _Processes(at_a_time) if ray is None else Cluster(ray, jobs)
+        _run_side_by_side(suite_name, learning, pool, arguments, outcomes, say)
+    if at_a_time > 1 and len(measuring) > 1:
+        say(f"measuring one network at a time, not {at_a_time}: side by side they would disturb each other")
     for number, run in enumerate(one_by_one, start=1):
         say(f"[{number}/{len(one_by_one)}] {run.title}")
         outcomes[run.name] = outcome_of(run, lambda run=run: do(*arguments(run)))  # type: ignore[misc]
@@ -107,9 +115,27 @@ def run_suite(
     trial = make_trial(suite_name, suite, root) if suite.statements else None
     if trial is not None:
         write_trial(trial, root)
+        write_json(root / "suite.json", describe_suite(suite, trial))
         for decision in trial.decisions:
             say(describe_decision(decision))
     return [outcomes[run.name] for run in wanted]
+
+
+def describe_suite(suite: Suite, trial: Trial | None = None) -> dict[str, Any]:
+    """What suite.json says to a report: title, claim, the runs that there should be, the challenge where asked for.
+
+    trial: of the runs that are done, by which the suite's statements are decided
+    """
+    runs = [run.name for run in (*(run for run, _ in suite.seeded()), *suite.compared)]
+    challenge = [asdict(one) for one in read_challenge()] if suite.challenge else []
+    decisions = [one.to_dict() for one in trial.decisions] if trial else []
+    about = {"title": suite.title, "claim": suite.description, "runs": runs}
+    return about | {"challenge": challenge, "decisions": decisions}
+
+
+def default_jobs() -> int:
+    """A core each; where there is a GPU, one at a time has it."""
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
 
 
 def is_same(record: dict[str, Any], suite: Suite, run: RunSpec | Compared, seed: int) -> bool:
@@ -183,41 +209,53 @@ def describe_outcome(run: RunSpec | Compared, outcome: Outcome) -> str:
 def _run_side_by_side(
     suite_name: str,
     todo: list[RunSpec],
-    jobs: int,
+    pool: _Processes | Cluster,
     arguments: Callable[[RunSpec], tuple[Any, ...]],
     outcomes: dict[str, Outcome],
     say: Callable[[str], None],
 ) -> None:
-    """Keep `jobs` processes busy; a run that reads another's features starts after that one."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting, running = list(todo), dict[Future[dict[str, Any]], RunSpec]()
-    began, total, others = time.monotonic(), len(todo), set(multiprocessing.active_children())
-    with _thread_limit(threads):
-        pool = ProcessPoolExecutor(
-            jobs, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(threads,)
-        )
+    """Keep the pool busy; a run that reads another's features starts after that one."""
+    waiting, running = list(todo), dict[Future[Outcome], RunSpec]()
+    began, total = time.monotonic(), len(todo)
     try:
         with progress(suite_name, len(todo), "runs") as bar:
             while waiting or running:
                 pending = {run.name for run in [*waiting, *running.values()]}
                 ready = [run for run in waiting if run.features is None or run.features.run not in pending]
-                for run in ready[: jobs - len(running)]:
+                for run in ready[: pool.jobs - len(running)]:
                     waiting.remove(run)
                     make_folder(arguments(run)[3])
-                    with _thread_limit(threads):
-                        running[pool.submit(_work, arguments(run))] = run
+                    running[pool.submit(_work, Path.cwd(), arguments(run))] = run
                     say(f"[{total - len(waiting)}/{total}] {run.title}")
                 for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                     run = running.pop(future)
-                    outcomes[run.name] = outcome_of(run, future.result)
+                    outcomes[run.name] = future.result()
                     minutes = (time.monotonic() - began) / 60
                     say(f"{describe_outcome(run, outcomes[run.name])}; {minutes:.0f} min so far")
                     bar.advance()
                 bar.note("\n".join(_last_line(arguments(run)[3] / "log.txt") for run in running.values()))
     finally:
-        for process in set(multiprocessing.active_children()) - others:
+        pool.close()
+
+
+class _Processes:
+    """`jobs` processes of this machine, each with its share of the cores."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs, self._threads = jobs, max(1, (os.cpu_count() or 1) // jobs)
+        self._others = set(multiprocessing.active_children())
+        with _thread_limit(self._threads):
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, spawn, initializer=_start_worker, initargs=(self._threads,))
+
+    def submit(self, work: Callable[..., Outcome], *arguments: Any) -> Future[Outcome]:
+        with _thread_limit(self._threads):
+            return self._pool.submit(work, *arguments)
+
+    def close(self) -> None:
+        for process in set(multiprocessing.active_children()) - self._others:
             process.terminate()  # at work after an interruption, idle after the end
-        pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _last_line(log: Path) -> str:
@@ -241,20 +279,16 @@ def _thread_limit(threads: int) -> Any:
 
 
 def _start_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    serve_parent()
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """A killed suite leaves no run behind that goes on unseen."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(arguments: tuple[Any, ...]) -> dict[str, Any]:
-    path: Path = arguments[3]
+def _work(folder: Path, arguments: tuple[Any, ...]) -> Outcome:
+    """A run in a process of its own, here or on another machine, which must see `folder` to find what it needs."""
+    run, path = arguments[2], arguments[3]
+    try:
+        os.chdir(folder)
+    except OSError:
+        return Outcome(run.name, "failed", error=f"{platform.node()}: expected the shared folder {folder}, found none")
     with (path / "log.txt").open("a", buffering=1) as log, contextlib.redirect_stderr(log):
-        return do(*arguments)
+        return outcome_of(run, lambda: do(*arguments))

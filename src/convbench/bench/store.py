@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +18,8 @@ from convbench.errors import ConvbenchError, RequestError
 from convbench.files import ASIDE, make_folder, write_json
 
 PACKAGES = ("convbench", "torch", "numpy", "scikit-learn")
+LOCK = ".lock"  # in a run's folder
+LOOKS, BETWEEN_LOOKS = 5, 0.05  # at a lock that is held: by one who only looks, it is so for less than a blink
 
 
 class RunFolder:
@@ -44,6 +47,18 @@ class RunFolder:
     def write_record(self, record: dict[str, Any]) -> None:
         write_json(self.record_path, record)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process works in the folder, as far as can be told without leave to read the lock."""
+        try:
+            with (self.path / LOCK).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; the lock ends with the process, however that ends.
@@ -51,13 +66,17 @@ class RunFolder:
         Raises RequestError when another process holds it.
         """
         make_folder(self.path)
-        with (self.path / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RequestError(
-                    f"{self.path} is being run by another process: wait for it, or take another --out"
-                ) from None
+        with (self.path / LOCK).open("a") as file:
+            for look in range(LOOKS):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if look + 1 == LOOKS:
+                        raise RequestError(
+                            f"{self.path} is being run by another process: wait for it, or take another --out"
+                        ) from None
+                    time.sleep(BETWEEN_LOOKS)
             for left in self.path.rglob(f".*{ASIDE}"):
                 left.unlink()  # by a process that was killed while it wrote
             yield

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from convbench.claims.addresses import address_of
 from convbench.claims.ledger import Figure, read_figures, read_paper
 from convbench.claims.trials import Statement
 from convbench.detection import registry as detectors
@@ -136,6 +137,20 @@ class Measuring:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class FullTier:
+    """What a suite's runs are by the papers' own recipes, for those with GPUs.
+
+    data: in place of the suite's
+    runs: in place of its runs
+    statements: on these runs, where the suite's do not fit them
+    """
+
+    data: str
+    runs: tuple[RunSpec, ...]
+    statements: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Suite:
     """The runs, in the order in which they are done: those that learn, then the networks and detectors to compare.
 
@@ -145,6 +160,8 @@ class Suite:
     seeds: how often each run that learns is done, from as many seeds
     statements: what the runs are to decide
     cut: what this tier leaves out of the papers' training, in words
+    challenge: whether a report shows the winners of the ImageNet challenge beside its networks
+    full: the tier that leaves out nothing
     """
 
     title: str
@@ -158,8 +175,12 @@ class Suite:
     seeds: int = Field(default=1, ge=1)
     statements: tuple[Statement, ...] = ()
     cut: str = ""
+    challenge: bool = False
+    full: FullTier | None = None
 
     def __post_init__(self) -> None:
+        if self.full is not None:
+            self.as_published(self.full)  # says what is wrong in it
         if not self.all_runs:
             raise RequestError("a suite has runs, networks or detectors, found none")
         if self.runs and not self.data:
@@ -183,6 +204,12 @@ class Suite:
             for name in (statement.better, statement.worse):
                 if name not in names:
                     raise unknown(f"run in the statement {statement.says!r}", name, names)
+
+    def as_published(self, full: FullTier) -> Suite:
+        """The suite with its full tier in place of this one."""
+        return replace(
+            self, data=full.data, runs=full.runs, statements=full.statements or self.statements, cut="", full=None
+        )
 
     def seeded(self) -> list[tuple[RunSpec, int]]:
         """The runs that learn, each once for every seed and named by it, seed by seed: all have the first one soon."""
@@ -212,16 +239,28 @@ def open_suite(name_or_path: str | Path) -> tuple[str, Suite]:
     return name, parse(Suite, content, name)
 
 
+def open_full_suite(name_or_path: str | Path) -> tuple[str, Suite]:
+    """(name, suite) of its full tier, by the papers' recipes; RequestError for a suite that has none."""
+    name, suite = open_suite(name_or_path)
+    if suite.full is None:
+        raise RequestError(
+            f"{name}: expected a table [full] with the papers' recipes, found none; run it without --full"
+        )
+    return f"{name}-full", suite.as_published(suite.full)
+
+
 def read_claim(ledger: str, claim: str) -> dict[str, Any]:
-    """A published figure: error (percent), protocol, source, rejection (None where not published) and note."""
+    """A published figure: error (percent), protocol, source and its address, rejection, note; None: not published."""
     content = tomllib.loads(resources.files("convbench").joinpath("published", f"{ledger}.toml").read_text())
     if claim not in content["claims"]:
         raise unknown(f"claim in {ledger}", claim, content["claims"])
     paper, entry = content["paper"], content["claims"][claim]
+    source = f"{paper['authors']}, {paper['venue']}, {entry['source']}"
     return {
         "error": entry["error"],
         "protocol": entry["protocol"],
-        "source": f"{paper['authors']}, {paper['venue']}, {entry['source']}",
+        "source": source,
+        "url": address_of(source),
         "rejection": entry.get("rejection"),
         "note": entry.get("note"),
     }
@@ -239,11 +278,13 @@ def read_errors(spec: NetworkSpec) -> dict[str, Any]:
         protocols = (one.protocol for one in of_network if one.metric == "top1_error")
         raise unknown(f"protocol of {spec.network}'s top-1 error in {spec.paper}", spec.protocol, protocols)
     top1, top5 = figures["top1_error"], figures.get("top5_error")
+    source = _source(spec.paper, top1)
     return {
         "error": top1.value,
         "top5_error": top5.value if top5 else None,
         "protocol": f"{top1.data}, {top1.protocol}",
-        "source": _source(spec.paper, top1),
+        "source": source,
+        "url": address_of(source),
         "rejection": None,
         "note": None,
         "mark": spec.mark or None,
@@ -262,11 +303,13 @@ def read_precision(spec: DetectorSpec) -> dict[str, Any]:
     if len(found) > 1:
         raise RequestError(f"{spec.paper}: expected one ap of {spec.row}, found {len(found)}")
     (ap,) = found
+    source = _source(spec.paper, ap)
     return {
         "error": None,
         "ap": ap.value,
         "protocol": f"{ap.data}, {ap.protocol}",
-        "source": _source(spec.paper, ap),
+        "source": source,
+        "url": address_of(source),
         "rejection": None,
         "note": None,
     }

@@ -13,6 +13,7 @@ from convbench.bench.store import RunFolder
 from convbench.bench.suite import RunSpec, Suite
 from convbench.data import Preprocessing
 from convbench.errors import RequestError
+from convbench.notebook import facts, interval
 from convbench.training.loop import Options
 from convbench.training.processes import joined_processes
 from convbench.training.recipe import Recipe, open_recipe
@@ -32,6 +33,22 @@ class Run:
     def top1_error(self) -> float:
         """Percent of the test split that the network gets wrong."""
         return float(self.record["result"]["top1_error"])
+
+    def _repr_html_(self) -> str:
+        """What it came to, in a notebook."""
+        record, result = self.record, self.record["result"]
+        recipe, cost = record["recipe"], record["cost"]
+        known = {
+            "error": f"{result['top1_error']:.2f} % of {result['n']:,}, 95 % {interval(result['interval'])}",
+            "data": recipe["data"],
+            "epochs": recipe["epochs"],
+            "seed": str(record["seed"]),
+            "parameters": cost["params"],
+            "multiply-adds": cost["macs"],
+            "trained": f"{record['seconds']['train']:,.0f} s",
+            "folder": str(self.folder),
+        }
+        return facts(record["title"], known)
 
 
 def train(

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from convbench import standing
 from convbench.bench.execute import choose_device
 from convbench.bench.record import new_record, recording
 from convbench.bench.store import RunFolder
@@ -98,7 +99,8 @@ def train_detector(
             )
             with folder.lock(), recording(record, folder):
                 _fill(record, net, chosen, learnt, judged, out, learn)
-            (out / "state.pt").unlink(missing_ok=True)
+            for name in ("state.pt", standing.FILE):
+                (out / name).unlink(missing_ok=True)
         else:
             learn()
         record = processes.share(record)

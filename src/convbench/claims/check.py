@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
@@ -14,6 +15,7 @@ from convbench.claims.ledger import Claim, Figure, Reading, Verdict, read_claims
 from convbench.claims.quantities import compute, is_published
 from convbench.errors import RequestError, unknown
 from convbench.models import names
+from convbench.notebook import table
 
 SCALES = {"K": 10**3, "M": 10**6, "G": 10**9, "THOUSAND": 10**3, "MILLION": 10**6, "BILLION": 10**9}
 PRINTED = re.compile(r"([\d,]*\.?\d+)\s*(thousand|million|billion|[KMG])?", re.IGNORECASE)
@@ -53,6 +55,16 @@ class ClaimResult:
         return asdict(self)
 
 
+class Claims(list[ClaimResult]):
+    """Checked claims, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [(one.slide, one.says, one.deck, one.counted or one.published, one.verdict, one.reason) for one in self]
+        counts = Counter[str](one.verdict for one in self)
+        caption = f"{len(self)} claims: {', '.join(f'{counts[one]} {one}' for one in VERDICTS)}"
+        return table(caption, ("slide", "claim", "deck", "so it is", "verdict", "reason"), rows)
+
+
 @dataclass(frozen=True)
 class FigureResult:
     """A published count of a registered network beside ours.
@@ -76,9 +88,7 @@ class FigureResult:
         return asdict(self)
 
 
-def check_claims(
-    *, slide: str | None = None, verdict: str | None = None, network: str | None = None
-) -> list[ClaimResult]:
+def check_claims(*, slide: str | None = None, verdict: str | None = None, network: str | None = None) -> Claims:
     """The claims of the deck, recomputed where they can be, in the order of the slides: all by default.
 
     Args:
@@ -102,7 +112,7 @@ def check_claims(
         if not claims:
             raise unknown("network with claims", network, of_all)
     results = [_check_parts(claim) if claim.parts else _check(claim) for claim in claims]
-    return [one for one in results if verdict in (None, one.verdict)]
+    return Claims(one for one in results if verdict in (None, one.verdict))
 
 
 def check_totals(network: str) -> list[ClaimResult]:

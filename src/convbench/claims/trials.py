@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from convbench.errors import RequestError
+from convbench.notebook import figure, interval, table
 from convbench.schema import parse
 
 CONFIDENCE = 0.95
@@ -94,6 +95,7 @@ class Trial:
     runs: those of which all seeds are done
     recipes: of each run, with its settings put in
     data: fingerprints by split; machine, versions: as in a run's record
+    remark: what must be known of the runs beside their figures, put in by hand
     """
 
     suite: str
@@ -105,12 +107,27 @@ class Trial:
     data: dict[str, str]
     machine: dict[str, Any]
     versions: dict[str, str]
+    remark: str = ""
+
+    @property
+    def minutes(self) -> float:
+        """Of all runs, by their own clocks, one after the other."""
+        return sum(outcome.seconds for outcomes in self.runs.values() for outcome in outcomes) / 60
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """On those statements whose runs are done."""
         ready = (one for one in self.statements if one.better in self.runs and one.worse in self.runs)
         return tuple(self._decide(statement) for statement in ready)
+
+    def _repr_html_(self) -> str:
+        """What is decided, in a notebook."""
+        rows = [
+            (one.says, f"{figure(one.difference)} ({interval((one.low, one.high))})", one.verdict)
+            for one in self.decisions
+        ]
+        note = f"Cut: {self.cut}" if self.cut else ""
+        return table(self.title, ("statement", "difference, 95 % interval", "verdict"), rows, note)
 
     def _decide(self, statement: Statement) -> Decision:
         better, worse = (

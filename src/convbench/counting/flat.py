@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 from typing import TYPE_CHECKING, Any
 
 from convbench.counting.operators import CLASSES
+from convbench.notebook import table
 
 if TYPE_CHECKING:
     from convbench.counting.rows import Cost
@@ -39,19 +39,10 @@ def as_html(cost: Cost) -> str:
         for row in cost.to_dict()["layers"]
     ]
     rows.append(("total", "", "", cost.params, cost.total(), "", cost.activations))
-    lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     shape = "x".join(map(str, cost.input_shape))
-    caption = html.escape(f"{cost.network}, one {shape} image; {cost.convention.name}")
-    unknown = html.escape(f"without a rule, so that totals are lower bounds: {', '.join(map(str, cost.unknown))}")
-    note = f"<p>{unknown}</p>" if cost.unknown else ""
-    head = "".join(f"<th>{heading}</th>" for heading in headings)
-    return f"<table><caption>{caption}</caption><tr>{head}</tr>{lines}</table>{note}"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int):
-        return f'<td style="text-align: right">{value:,}</td>'
-    return f"<td>{html.escape(str(value))}</td>"
+    unknown = f"without a rule, so that totals are lower bounds: {', '.join(map(str, cost.unknown))}"
+    caption = f"{cost.network}, one {shape} image; {cost.convention.name}"
+    return table(caption, headings, rows, unknown if cost.unknown else "")
 
 
 def _flatten(row: dict[str, Any], cost: Cost) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from convbench.counting.liveness import Liveness
 from convbench.errors import RequestError, unknown
 from convbench.modes import borrowed_mode
+from convbench.notebook import figure, table
 
 STEPS = 2  # the optimiser makes its state in the first; the second starts with it
 OPTIMISERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
@@ -64,6 +65,14 @@ class Memory:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"input_shape": list(self.input_shape)}
+
+    def _repr_html_(self) -> str:
+        """The parts in a notebook."""
+        names = ("weights", "inputs", "gradients", "optimiser_state", "activations", "workspace", "peak")
+        rows = [(name.replace("_", " "), figure(getattr(self, name) / 2**20, 1)) for name in names]
+        what = f"training with {self.optimiser}" if self.optimiser else "inference"
+        caption = f"{self.network}, {what}, a batch of {self.batch_size}: fullest in {self.at_peak}, {self.phase}"
+        return table(caption, ("part", "MiB"), rows)
 
 
 def predict_memory(

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from convbench.notebook import facts
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -42,6 +44,12 @@ class Dataset:
         digest.update(self.images.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()[:16]
+
+    def _repr_html_(self) -> str:
+        """What it is, in a notebook."""
+        size = "x".join(map(str, self.images.shape[1:]))
+        known = {"images": len(self), "of each": size, "classes": len(self.classes), "source": self.source}
+        return facts(f"{self.name}, {self.split}", known)
 
     def subset(self, indices: Tensor) -> Dataset:
         """The images and labels at `indices`, in that order."""

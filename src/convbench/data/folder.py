@@ -21,6 +21,7 @@ from convbench.data.photographs import read_photograph
 from convbench.data.policy import MAX_BAD_SHARE, BadFile, bad_file, require_content, require_few
 from convbench.data.preprocessing import Preprocessing
 from convbench.errors import ConvbenchError, RequestError
+from convbench.notebook import facts
 from convbench.progress import track
 
 SPLIT_FOLDERS = {"train": ("train",), "test": ("val", "test", "valid", "validation")}  # the first that is there
@@ -62,6 +63,11 @@ class PhotographSet:
         """16 hex digits that change with the name, label or content of any photograph; see `manifest.fingerprint`."""
         entries = (f"{file}\0{label}" for file, label in zip(self.files, self.labels.tolist(), strict=True))
         return fingerprint(self.root, self.shards or self.files, entries)
+
+    def _repr_html_(self) -> str:
+        """What it is, in a notebook."""
+        known = {"photographs": len(self), "classes": len(self.classes), "source": self.source}
+        return facts(f"{self.name}, {self.split}", known)
 
     def subset(self, indices: Tensor) -> PhotographSet:
         """The photographs at `indices`, in that order."""

@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shlex
-import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import torch
 
 from convbench.data.content import cache_folder
 from convbench.data.folder import OUR_SPLIT, SPLIT_FOLDERS, SUFFIXES, PhotographSet, part_for
+from convbench.data.stores import fetch, webdataset
 from convbench.errors import ConvbenchError, RequestError
 from convbench.files import ASIDE, make_folder
 from convbench.progress import track
@@ -156,7 +154,7 @@ def _named_by(pattern: str) -> list[Path]:
     """The tar files of a pattern, on this machine: found, or fetched."""
     is_elsewhere = "://" in pattern
     if "{" in pattern:
-        pieces = _webdataset().shardlists.expand_urls(pattern)
+        pieces = webdataset().shardlists.expand_urls(pattern)
     else:
         pieces = [pattern] if is_elsewhere else _matching(Path(pattern).expanduser())
     if is_elsewhere:
@@ -181,8 +179,7 @@ def _fetch(url: str) -> Path:
         return path
     aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
     try:
-        with _webdataset().gopen(_address(url)) as stream, aside.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+        fetch(url, aside)
         if not tarfile.is_tarfile(aside):
             raise ConvbenchError(f"{url}: expected a tar file, found something else")
         aside.replace(path)
@@ -191,19 +188,3 @@ def _fetch(url: str) -> Path:
     finally:
         aside.unlink(missing_ok=True)
     return path
-
-
-def _address(url: str) -> str:
-    """What webdataset opens, which leaves Amazon's object store to its own program."""
-    return f"pipe:aws s3 cp {shlex.quote(url)} -" if url.startswith("s3://") else url
-
-
-def _webdataset() -> Any:
-    try:
-        import webdataset
-    except ImportError as error:
-        raise RequestError(
-            "patterns in braces and shards elsewhere: expected the package webdataset, found none; "
-            "pip install 'convbench[cluster]', or name a folder of tar files"
-        ) from error
-    return webdataset

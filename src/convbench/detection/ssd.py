@@ -9,9 +9,10 @@ layout of TensorFlow's Object Detection API for Inception v2 and MobileNet, whic
     ssd300_mobilenet_v1    19, 10, 5, 3, 2, 1      3, 6, 6, 6, 6, 6   1,917
 
 Departures:
-- ssd300_vgg16: the sides of the boxes are those of the authors' code, which rounds the paper's linear scale to pixels.
-- ssd300_inception_v2, ssd300_mobilenet_v1: each class answers for itself, by a sigmoid, and heads are 1x1, as in the
-  API.
+- `ssd300_vgg16`: the sides of the boxes are those of the authors' code, which rounds the paper's linear scale to
+  pixels.
+- `ssd300_inception_v2`, `ssd300_mobilenet_v1`: each class answers for itself, by a sigmoid, and heads are 1x1, as in
+  the API.
 """
 
 from __future__ import annotations

@@ -57,12 +57,12 @@ def _draw_row(
         sheet.paste(_tile(image_of(source, place)), (left + FRAME, top + FRAME))
 
 
-def shown(labels: Tensor, answers: Tensor, index: int) -> list[int]:
-    """The images that stand for a class: its first, up to half of them wrong ones if it has any."""
+def shown(labels: Tensor, answers: Tensor, index: int, most: int = COLUMNS) -> list[int]:
+    """The images that stand for a class: its first, `most` or fewer, up to half of them wrong ones if it has any."""
     own = (labels == index).nonzero()[:, 0]
     wrong, right = own[answers[own] != index].tolist(), own[answers[own] == index].tolist()
-    half = max(COLUMNS // 2, COLUMNS - len(right))
-    return sorted([*wrong[:half], *right[: COLUMNS - len(wrong[:half])]])
+    half = max(most // 2, most - len(right))
+    return sorted([*wrong[:half], *right[: most - len(wrong[:half])]])
 
 
 def _tile(image: Tensor) -> Image.Image:

@@ -83,10 +83,11 @@ def per_class(scores: Tensor, labels: Tensor, classes: tuple[str, ...]) -> PerCl
         for index, name in enumerate(classes)
         if totals[index]
     )
-    easiest = sorted(accuracies, key=lambda one: (-one.accuracy, -one.interval[0]))
-    hardest = sorted(accuracies, key=lambda one: (one.accuracy, one.interval[1]))
     few = min(EXTREMES, len(accuracies) // 2)
-    return PerClass(accuracies, tuple(easiest[:few]), tuple(hardest[:few]), confused_pairs(labels, best[:, 0], classes))
+    easiest = sorted(accuracies, key=lambda one: (-one.accuracy, -one.interval[0]))[:few]
+    left = [one for one in accuracies if one not in easiest]  # of equals, some would be in both
+    hardest = sorted(left, key=lambda one: (one.accuracy, one.interval[1]))[:few]
+    return PerClass(accuracies, tuple(easiest), tuple(hardest), confused_pairs(labels, best[:, 0], classes))
 
 
 def confused_pairs(

@@ -16,8 +16,10 @@ from convbench.errors import RequestError
 from convbench.evaluation.cropped import Cropped
 from convbench.evaluation.crops import open_crops
 from convbench.evaluation.source import Source, prepared_shape
+from convbench.notebook import figure, interval, table
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
+HARDEST = 10  # classes that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """The errors in a notebook, and the classes with the most."""
+        known = [one for one in self.per_class if one.error is not None]
+        hardest = sorted(known, key=lambda one: -(one.error or 0))[:HARDEST]
+        rows = [
+            ("all", self.n, self.errors, figure(self.top1_error), interval(self.interval)),
+            *((one.name, one.n, one.errors, figure(one.error), "") for one in hardest),
+        ]
+        shown = f"the {HARDEST} hardest of {len(known)} classes" if len(known) > HARDEST else "by class, hardest first"
+        five = "" if self.top5_error is None else f"top-5 error {figure(self.top5_error)} %, "
+        headings = ("class", "images", "errors", "error %", "95 % interval")
+        return table(f"top-1 error {figure(self.top1_error)} %, {five}{shown}", headings, rows)
 
 
 def wilson_interval(errors: int, n: int) -> tuple[float, float]:

@@ -8,6 +8,8 @@ from convbench.explain.filters import Filters as Filters
 from convbench.explain.filters import filters as filters
 from convbench.explain.invariance import Invariance as Invariance
 from convbench.explain.invariance import invariance as invariance
+from convbench.explain.layers import Layer as Layer
+from convbench.explain.layers import layers as layers
 from convbench.explain.maps import Activations as Activations
 from convbench.explain.maps import activations as activations
 from convbench.explain.occlusion import Occluder as Occluder

@@ -122,6 +122,16 @@ def in_colours(numbers: Tensor, shown: Sequence[int]) -> Tensor:
     return picture.permute(2, 0, 1)
 
 
+def as_bytes(pixels: Tensor) -> Tensor:
+    """[0, 1] to uint8, on the processor."""
+    return (pixels.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def plain(pixels: Tensor, title: str) -> Figure:
+    """One picture, (1 or 3, h, w) in [0, 1], as it is."""
+    return Figure(_enlarged(Tile(pixels), 1), title)
+
+
 def sheet(rows: Sequence[Sequence[Tile]], title: str, *, least: int = LEAST_TILE) -> Figure:
     """Tiles row by row under a title, each enlarged by one whole number until its shorter side has `least` pixels."""
     font, heading = ImageFont.load_default(FONT), ImageFont.load_default(FONT * 1.2)
@@ -154,9 +164,9 @@ def join(above: Figure, below: Figure) -> Figure:
 
 
 def _enlarged(tile: Tile, least: int) -> Image.Image:
-    pixels = tile.pixels.detach().cpu().float().clamp(0, 1)
+    pixels = as_bytes(tile.pixels)
     channels = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
-    image = Image.fromarray((channels.permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy())
+    image = Image.fromarray(channels.permute(1, 2, 0).contiguous().numpy())
     factor = max(1, -(-least // max(1, min(image.size))))
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     if tile.box is not None:

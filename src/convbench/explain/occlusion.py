@@ -28,7 +28,7 @@ class Occlusion:
     """A map for each question; (rows, columns), one value for each place of the square.
 
     probability: of `target`, 0 to 1
-    activation: of the unit that is strongest in the clean image, summed over its map; None without a layer
+    activation: of the unit that is watched, summed over its map; None without a layer
     answers: the most probable class
     clean: the target's probability in the clean image
     clean_activation: of the unit there, summed
@@ -52,6 +52,11 @@ class Occlusion:
         """Of a class."""
         return self.classes[index] if self.classes else f"class {index}"
 
+    def shown(self) -> list[int]:
+        """The answers that get a colour of their own, the most frequent first."""
+        frequent = self.answers.flatten().bincount().argsort(descending=True, stable=True)
+        return [int(index) for index in frequent[: len(PALETTE)] if bool((self.answers == index).any())]
+
     @cached_property
     def figure(self) -> Figure:
         """The paper's row: the image with the square, the unit's map, its projection, the probability, the answers."""
@@ -64,8 +69,7 @@ class Occlusion:
             row.append(Tile(projected(self.projection.pixels), "its projection", self.projection.box))
         low, high = float(self.probability.min()), float(self.probability.max())
         row.append(Tile(coloured(self.probability), f"{self.name(self.target)}: {low:.0%} to {high:.0%}"))
-        frequent = self.answers.flatten().bincount().argsort(descending=True, stable=True)
-        shown = [int(index) for index in frequent[: len(PALETTE)] if bool((self.answers == index).any())]
+        shown = self.shown()
         row.append(Tile(in_colours(self.answers, shown), "most probable class"))
         legend = [Tile(in_colours(torch.full((1, 6), index), shown), self.name(index), least=16) for index in shown]
         title = f"{self.name(self.target)}, {self.clean:.0%} when nothing is covered"
@@ -100,6 +104,7 @@ class Occluder:
         self,
         net: nn.Module,
         layer: str | None = None,
+        unit: int | None = None,
         *,
         square: int | None = None,
         steps: int = 14,
@@ -113,7 +118,8 @@ class Occluder:
 
         Args:
             net: any module whose output is (n, classes) scores; left as it is
-            layer: whose strongest unit is watched, too; by default none
+            layer: of which a unit is watched, too; by default none
+            unit: which; by default the one with the strongest activation in the clean image
             square: pixels of a side; by default a fifth of the image's shorter side (the paper does not say)
             steps: places along each side, from edge to edge
             grey: of each channel, on the network's scale; by default the image's mean
@@ -125,7 +131,7 @@ class Occluder:
         """
         if steps < 2:
             raise RequestError(f"steps: expected at least 2 places along a side, found {steps}")
-        self.net, self.layer, self.square, self.steps, self.grey = net, layer, square, steps, grey
+        self.net, self.layer, self.unit, self.square, self.steps, self.grey = net, layer, unit, square, steps, grey
         self.classes, self.engine, self.precision, self.images = tuple(classes), engine, precision, images
         self.sessions: dict[torch.Size, Choice] = {}  # by the shape of an image
         self.units = 0  # of the layer, once there is a session
@@ -135,11 +141,11 @@ class Occluder:
 
         target: the class whose probability is asked for; by default the most probable in the clean image
 
-        Raises RequestError for a layer, class, square or grey that does not fit, and what `choose` raises.
+        Raises RequestError for a layer, unit, class, square or grey that does not fit, and what `choose` raises.
         """
         batch = one_image(image)
         square, colour = self._square(batch), self._colour(batch)
-        projection = None if self.layer is None else deconvnet(self.net, batch, self.layer)
+        projection = None if self.layer is None else deconvnet(self.net, batch, self.layer, self.unit)
         scores, sums = self._answers(batch, self._places(batch, square), square, colour)
         if target is not None and not 0 <= target < scores.shape[1]:
             raise RequestError(f"target: expected a class from 0 to {scores.shape[1] - 1}, found {target}")
@@ -247,6 +253,7 @@ def occlusion(
     net: nn.Module,
     image: Tensor,
     layer: str | None = None,
+    unit: int | None = None,
     *,
     target: int | None = None,
     square: int | None = None,
@@ -258,7 +265,7 @@ def occlusion(
 ) -> Occlusion:
     """Slide a grey square over one image and see what the network answers at each place: as `Occluder`, for once."""
     occluder = Occluder(
-        *(net, layer),
+        *(net, layer, unit),
         square=square,
         steps=steps,
         grey=grey,

@@ -70,15 +70,29 @@ def require_maps(output: Any, layer: str) -> Tensor:
 
 def take_over_rectifiers(top: Any, method: Method) -> None:
     """Put the method's rule in the place of every rectifier's gradient below the node `top`; it goes with the graph."""
-
-    def rectify(gradients: Sequence[Tensor | None], signals: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        passed = signals[0] if method == "deconvnet" else gradients[0]
-        assert passed is not None
-        return (passed.clamp(min=0), *gradients[1:])
-
     for node in _nodes_below(top):
         if _is_rectifier(node):
-            node.register_hook(rectify)
+            node.register_hook(_rule(node, method))
+
+
+def _rule(
+    node: Any, method: Method
+) -> Callable[[Sequence[Tensor | None], Sequence[Tensor]], tuple[Tensor | None, ...]]:
+    """What a rectifier hands down, from its own gradients and the signals that reach it."""
+    under_ceiling = method == "guided" and node.name() in ("HardtanhBackward0", "ClampBackward1")
+    entered: Tensor | None = node._saved_self.detach() if under_ceiling else None
+
+    def rectify(gradients: Sequence[Tensor | None], signals: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        if method == "deconvnet":
+            passed = signals[0]
+        elif entered is not None:  # at the ceiling the gradient is 0, but a unit is never more active
+            passed = signals[0] * (entered > 0)
+        else:
+            assert gradients[0] is not None
+            passed = gradients[0]
+        return (passed.clamp(min=0), *gradients[1:])
+
+    return rectify
 
 
 def _nodes_below(top: Any) -> Iterator[Any]:

@@ -120,23 +120,57 @@ def top9(
     """
     preprocessing = preprocessing or Preprocessing()
     shape = prepared_shape(source, preprocessing)
-    todo = preprocessing_for(source, preprocessing, shape[1])
     chosen = choose_units(net, torch.zeros(1, *shape), layers, units, seed)
-    best = _strongest_images(Peaks(net, chosen), source, todo, shape, count, engine, precision)
-    found: list[LayerTop] = []
-    with progress("projecting", best.numel(), "projections") as bar:
-        for (layer, numbers), images in zip(
-            chosen.items(), best.split([len(n) for n in chosen.values()], 1), strict=True
-        ):
-            picks = [(unit, int(index)) for column, unit in enumerate(numbers) for index in images[:, column]]
-            shown: list[Strongest] = []
-            field = Field(net, shape, layer)
-            for some in _batches(picks, at_a_time(shape[1] * shape[2])):
-                shown += _projections(net, source, todo, field, some, method)
-                bar.advance(len(some))
-            each = iter(shown)
-            found.append(LayerTop(layer, tuple(UnitTop(unit, tuple(islice(each, len(images)))) for unit in numbers)))
-    return tuple(found)
+    ranked = rank(*(net, source, chosen), preprocessing=preprocessing, count=count, engine=engine, precision=precision)
+    return tuple(
+        project_strongest(net, source, layer, numbers, ranked[layer], preprocessing=preprocessing, method=method)
+        for layer, numbers in chosen.items()
+    )
+
+
+def rank(
+    net: nn.Module,
+    source: Source,
+    units: Mapping[str, Sequence[int]],
+    *,
+    preprocessing: Preprocessing | None = None,
+    count: int = NINE,
+    engine: str = AUTO,
+    precision: str = "fp32",
+) -> dict[str, Tensor]:
+    """The first half of `top9`: for each layer (count, units) indices in the data set, the strongest image first.
+
+    units: of each layer; it costs one pass over the data set, however many they are
+    """
+    preprocessing = preprocessing or Preprocessing()
+    shape = prepared_shape(source, preprocessing)
+    todo = preprocessing_for(source, preprocessing, shape[1])
+    best = _strongest_images(Peaks(net, units), source, todo, shape, count, engine, precision)
+    return dict(zip(units, best.split([len(numbers) for numbers in units.values()], 1), strict=True))
+
+
+def project_strongest(
+    net: nn.Module,
+    source: Source,
+    layer: str,
+    units: Sequence[int],
+    images: Tensor,
+    *,
+    preprocessing: Preprocessing | None = None,
+    method: Method = "deconvnet",
+) -> LayerTop:
+    """The second half of `top9`: some units of a layer with their projections. images: (count, units), of `rank`"""
+    preprocessing = preprocessing or Preprocessing()
+    shape = prepared_shape(source, preprocessing)
+    todo, field = preprocessing_for(source, preprocessing, shape[1]), Field(net, shape, layer)
+    picks = [(unit, int(index)) for column, unit in enumerate(units) for index in images[:, column]]
+    shown: list[Strongest] = []
+    with progress(f"projecting {layer}", len(picks), "projections") as bar:
+        for some in _batches(picks, at_a_time(shape[1] * shape[2])):
+            shown += _projections(net, source, todo, field, some, method)
+            bar.advance(len(some))
+    each = iter(shown)
+    return LayerTop(layer, tuple(UnitTop(unit, tuple(islice(each, len(images)))) for unit in units))
 
 
 def choose_units(
@@ -242,12 +276,18 @@ def draw(top: LayerTop) -> Figure:
     for start in range(0, len(top.units), across):
         row: list[Tile] = []
         for unit in top.units[start : start + across]:
-            projections = [cut_square(projected(one.projection.pixels), one.projection, side) for one in unit.strongest]
-            patches = [cut_square(stretched(one.projection.image), one.projection, side) for one in unit.strongest]
+            projections, patches = mosaics(unit, side)
             name = f"unit {unit.unit}" + ("" if unit.is_active else ", never active")
-            row += [Tile(mosaic(projections, side), name), Tile(mosaic(patches, side))]
+            row += [Tile(projections, name), Tile(patches)]
         rows.append(row)
     return sheet(rows, f"{top.layer}: the nine strongest images of each unit, projected and as they are", least=BLOCK)
+
+
+def mosaics(unit: UnitTop, side: int) -> tuple[Tensor, Tensor]:
+    """3 x 3 projections, and 3 x 3 parts of the images that the unit saw; side: of a tile, pixels"""
+    projections = [cut_square(projected(one.projection.pixels), one.projection, side) for one in unit.strongest]
+    patches = [cut_square(stretched(one.projection.image), one.projection, side) for one in unit.strongest]
+    return mosaic(projections, side), mosaic(patches, side)
 
 
 def widest(tops: Sequence[LayerTop]) -> int:

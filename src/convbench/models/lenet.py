@@ -11,7 +11,7 @@ sections II and III; LeNet-1 from LeCun et al., NIPS 1989.
     C5      5x5 convolution over all maps            120            48,120       48,120
     F6      fully connected                          84             10,164       10,164
     output  distances to ten fixed 7x12 codes        10                  0          840
-                                                             60,000      340,908
+                                                                    60,000      340,908
 
 Input: pixels scaled to -0.1 (background) and 1.175 (ink), so that their mean is about 0 and their variance about 1.
 

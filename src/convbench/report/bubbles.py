@@ -35,13 +35,17 @@ X, Y = (alt.X("x:Q", scale=None, axis=None), alt.Y("y:Q", scale=None, axis=None)
 
 @dataclass(frozen=True)
 class Bubble:
-    """One network: on the Pareto front, another, or set apart because its error has another protocol."""
+    """One network: on the Pareto front, another, or set apart because its error has another protocol.
+
+    href: where it leads, "" for nowhere
+    """
 
     title: str
     cost: float
     error: float
     params: float
     kind: Kind
+    href: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def bubble_chart(bubbles: Sequence[Bubble], cost: str, unit: str, *, wide: bool)
     )
     discs = [
         {"x": x, "y": y, "r": radius, "ink": INKS[one.kind], "tint": TINTS[one.kind], "dash": one.kind == "apart"}
+        | ({"href": one.href} if one.href else {})
         for one, (x, y), radius in zip(bubbles, points, radii, strict=True)
     ]
     labels = [
@@ -179,7 +184,9 @@ def _lines(front: Sequence[tuple[float, float]]) -> list[Box]:
 
 
 def draw_discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Those that have an "href" lead there."""
     data = [{**disc, "area": (2 * disc["r"]) ** 2, "dash": [3, 2.5] if disc["dash"] else [1, 0]} for disc in discs]
+    links = {"href": alt.Href("href:N")} if any("href" in disc for disc in discs) else {}
     return (
         alt.Chart(alt.Data(values=data))
         .mark_point(strokeWidth=1.4, opacity=1)
@@ -191,6 +198,7 @@ def draw_discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
             stroke=alt.Stroke("ink:N", scale=None),
             fillOpacity=alt.FillOpacity("tint:Q", scale=None),
             strokeDash=alt.StrokeDash("dash:N", scale=None),
+            **links,
         )
     )
 

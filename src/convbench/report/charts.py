@@ -9,15 +9,17 @@ from typing import Any
 import altair as alt
 from markupsafe import Markup
 
-from convbench.report.drawing import NARROW, WIDE, log_domain, log_ticks, render
+from convbench.report.drawing import NARROW, WIDE, error_ticks, log_domain, log_ticks, render
+from convbench.report.extremes import MOST_CLASSES
 from convbench.report.findings import PUBLISHED_UNCERTAINTY
 from convbench.report.placement import Box, place
-from convbench.report.records import Result, Run, measured
+from convbench.report.records import Run, measured
+from convbench.report.results import Result
+from convbench.report.seeds import title_of
 
 KINDS = ("network", "rival", "ensemble")
 COLOURS = [f"var(--{kind})" for kind in KINDS]
 SHAPES = ["circle", "square", "triangle-up"]
-MOST_CLASSES = 20  # beyond these a matrix is unreadable: the hardest are shown
 
 COSTS = {"params": "parameters", "macs": "multiply-adds"}
 
@@ -33,7 +35,7 @@ def published_beside_measured(runs: Sequence[Run], *, wide: bool) -> Markup:
     height = step * len(data)
     width = (WIDE if wide else NARROW) - left - 16
     x_scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    axis = alt.Axis(values=log_ticks(low, high), title=None, orient="top")
+    axis = alt.Axis(values=error_ticks(low, high), title=None, orient="top")
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.5, len(data) - 0.5], reverse=True, nice=False), axis=None)
     base = alt.Chart(alt.Data(values=data)).encode(y=y)
     band = base.mark_rule(strokeWidth=11, opacity=0.22, color="var(--published)").encode(
@@ -83,7 +85,7 @@ def error_against(runs: Sequence[Run], cost: str, *, wide: bool) -> Markup:
             position = {"x": x_low * (x_high / x_low) ** across, "y": low * (high / low) ** up}
             labels.append({**position, "title": item["title"], "side": side})
     x_axis = alt.Axis(values=log_ticks(x_low, x_high, (1,)), format="~s", title=None)
-    y_axis = alt.Axis(values=log_ticks(low, high), title=None)
+    y_axis = alt.Axis(values=error_ticks(low, high), title=None)
     x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[x_low, x_high], nice=False), axis=x_axis)
     y_scale = alt.Scale(type="log", domain=[low, high], nice=False)
     base = alt.Chart(alt.Data(values=data))
@@ -117,7 +119,7 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
         axis=alt.Axis(values=sorted({1, last}), title=None, grid=False, format="d"),
     )
     y_scale = alt.Scale(type="log", domain=list(domain), nice=False)
-    y_axis = alt.Axis(values=log_ticks(*domain), title=None)
+    y_axis = alt.Axis(values=error_ticks(*domain), title=None)
     layers = []
     for name, colour, stroke in series:
         values = [(epoch.epoch, getattr(epoch, f"{name}_error")) for epoch in run.epochs]
@@ -132,7 +134,7 @@ def curve(run: Run, domain: tuple[float, float]) -> Markup:
             color="var(--published)", strokeDash=[3, 3], strokeWidth=1.2
         )
         layers.append(rule.encode(y=alt.Y("error:Q", scale=y_scale)))
-    return render(alt.layer(*layers), (128, 96), (32, 6, 6, 20), f"Error per epoch of {run.record.title}")
+    return render(alt.layer(*layers), (128, 96), (32, 6, 6, 20), f"Error per epoch of {title_of(run)}")
 
 
 def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
@@ -145,20 +147,21 @@ def curve_domain(runs: Iterable[Run]) -> tuple[float, float]:
 
 
 def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
-    """A strip a method: the error within each true class, darker is worse."""
+    """A strip a method, all on the same classes: the error within each true class, darker is worse."""
     shown = _hardest(measured(runs[0]))
     classes = [measured(runs[0]).per_class[index].name for index in shown]
-    top = max((measured(run).per_class[index].error for run in runs for index in shown), default=0.0) or 1.0
+    errors = [[measured(run).per_class[index].error for index in shown] for run in runs]
+    top = max((error for row in errors for error in row if error is not None), default=0.0) or 1.0
     data = [
-        {"row": row, "class": column, "error": measured(run).per_class[index].error, "shade": 0.62}
-        for row, run in enumerate(runs)
-        for column, index in enumerate(shown)
+        {"row": row, "class": column, "error": error, "shade": 0.04 + 0.6 * error / top}
+        for row, of_run in enumerate(errors)
+        for column, error in enumerate(of_run)
+        if error is not None
     ]
-    for item in data:
-        item["shade"] = 0.04 + 0.6 * item["error"] / top
-    names = [{"row": row, "title": run.record.title} for row, run in enumerate(runs) if run.record]
+    names = [{"row": row, "title": title_of(run)} for row, run in enumerate(runs)]
     left, step, cell_height = (250, 27, 25) if wide else (2, 48, 22)
-    cell = min(52.0, ((WIDE if wide else NARROW) - left - 4) / len(shown))
+    right = _right_room(classes)
+    cell = min(52.0, ((WIDE if wide else NARROW) - left - right) / len(shown))
     size = (cell * len(shown), step * len(runs))
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.5, len(runs) - 0.5], reverse=True, nice=False), axis=None)
     x_scale = alt.Scale(domain=[-0.5, len(shown) - 0.5], nice=False)
@@ -175,7 +178,7 @@ def per_class(runs: Sequence[Run], *, wide: bool) -> Markup:
         fontSize=12, color="var(--ink)", baseline="middle", limit=236 if wide else NARROW, **where
     )
     layers = alt.layer(cells, figures, labels.encode(x=alt.value(0), y=y, text="title:N"), _heads(classes, x_scale))
-    return render(layers, size, (left, _head_room(classes), 4, 2), "Error in percent within each class")
+    return render(layers, size, (left, _head_room(classes), right, 2), "Error in percent within each class")
 
 
 def confusion(run: Run) -> Markup:
@@ -194,8 +197,8 @@ def confusion(run: Run) -> Markup:
         item["colour"] = "var(--muted)" if right else "var(--heat)"
         item["shade"] = 0.1 if right else 0.04 + 0.66 * math.sqrt(item["n"] / top) * bool(item["n"])
         item["text"] = f"{item['n']}" if item["n"] else ""
-    left = max(16, 6 * max(map(len, classes)) + 6)
-    cell = min(32.0, (NARROW - left - 2) / len(shown))
+    left, right = max(16, 6 * max(map(len, classes)) + 6), _right_room(classes)
+    cell = min(32.0, (NARROW - left - right) / len(shown))
     side = cell * len(shown)
     limits = [-0.5, len(shown) - 0.5]
     x_scale = alt.Scale(domain=limits, nice=False)
@@ -213,7 +216,7 @@ def confusion(run: Run) -> Markup:
     return render(
         layers,
         (side, side),
-        (left, _head_room(classes), 2, 2),
+        (left, _head_room(classes), right, 2),
         "Confusion matrix, rows true, columns predicted",
     )
 
@@ -226,7 +229,7 @@ def _method(row: int, run: Run) -> dict[str, Any]:
     published = record.published.error if record.published else None
     return {
         "row": row,
-        "title": record.title,
+        "title": title_of(run),
         "kind": record.subject.kind,
         "error": max(result.top1_error, floor),
         "low": max(result.interval[0], floor),
@@ -239,7 +242,7 @@ def _method(row: int, run: Run) -> dict[str, Any]:
 
 def _hardest(result: Result) -> list[int]:
     """The classes to show: all of them in their order, or the hardest when there are too many."""
-    order = sorted(range(len(result.per_class)), key=lambda index: (-result.per_class[index].error, index))
+    order = sorted(range(len(result.per_class)), key=lambda index: (-(result.per_class[index].error or 0.0), index))
     return sorted(order[:MOST_CLASSES])
 
 
@@ -252,6 +255,11 @@ def _heads(classes: Sequence[str], x_scale: alt.Scale) -> alt.Chart:
 
 def _head_room(classes: Sequence[str]) -> int:
     return 22 if _short(classes) else 16 + 5 * max(map(len, classes))
+
+
+def _right_room(classes: Sequence[str]) -> int:
+    """For the last class's name, which leans over the edge."""
+    return 4 if _short(classes) else 4 + 3 * len(classes[-1])
 
 
 def _short(classes: Sequence[str]) -> bool:

@@ -12,22 +12,29 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from convbench.claims import ClaimResult, FigureResult, Trial
+    from convbench.claims import ClaimResult, Decision, FigureResult, Trial
 
 WIDTH = 100  # characters, where the output is no terminal of its own width
 STYLE = {"right": "green", "wrong": "red", "ambiguous": "yellow"}
 DECIDED = {"holds": "green", "fails": "red", "undecided": "yellow"}
 
 
-def print_claims(results: Sequence[ClaimResult], console: Console | None = None) -> None:
-    """The claims slide by slide: deck value, what it was compared with, verdict, reason; then totals by verdict."""
+def print_claims(
+    results: Sequence[ClaimResult], console: Console | None = None, *, trials: Sequence[Trial] = ()
+) -> None:
+    """The claims slide by slide: deck value, what it was compared with, verdict, reason; then totals by verdict.
+
+    trials: whose decisions stand beside the claims to which they speak
+    """
     console = console or _console()
+    decisions = [one for trial in trials for one in trial.decisions]
     widths = {"claim": 29, "deck": 14, "compared with": 20, "verdict": 9}
     for number, (slide, claims) in enumerate(groupby(results, key=lambda one: one.slide)):
         table = _table(console, widths, rest="reason", header=number == 0)
         table.title, table.title_justify, table.title_style = Text(f"\n{slide}"), "left", "bold underline"
         for one in claims:
             reason = f"unverified: {one.reason}" if one.confidence == "recalled" else one.reason
+            reason = "\n".join((reason, *_trained([each for each in decisions if each.claim == one.id])))
             cells = (one.says, one.deck, _compared(one))
             table.add_row(*map(Text, cells), _verdict(one), Text(reason))  # Text: no markup in titles
         console.print(table)
@@ -61,16 +68,17 @@ def print_trials(trials: Sequence[Trial], console: Console | None = None) -> Non
     console = console or _console()
     widths = {"better": 6, "worse": 6, "difference": 33, "seeds": 5, "verdict": 9}
     for trial in trials:
-        minutes = sum(outcome.seconds for outcomes in trial.runs.values() for outcome in outcomes) / 60
         console.print(f"\n[bold underline]{trial.title}[/]")
-        console.print(f"suite {trial.suite}; {trial.cut} The runs took {minutes:,.0f} min in sum.")
+        took = f"The runs took {trial.minutes:,.0f} min in sum. {trial.remark}".rstrip()
+        console.print(f"suite {trial.suite}; {trial.cut} {took}")
         table = _table(console, widths, rest="statement")
         for one in trial.decisions:
             unit = " epochs" if one.metric == "epochs" else " points"
             means = [f"{sum(values) / len(values):.2f}" for values in (one.better, one.worse)]
             difference = f"{one.difference:+.2f} ({one.low:+.2f} to {one.high:+.2f}){unit}"
             verdict = Text(one.verdict, DECIDED[one.verdict])
-            table.add_row(*means, difference, str(len(one.better)), verdict, Text(one.says))
+            says = f"{one.says} (deck: {one.claim})" if one.claim else one.says
+            table.add_row(*means, difference, str(len(one.better)), verdict, Text(says))
         console.print(table)
 
 
@@ -80,6 +88,15 @@ def _compared(one: ClaimResult) -> str:
         return one.published
     values = ((one.published, " published"), (one.counted, " counted"), (one.parts, ""))
     return "\n".join(value + label for value, label in values if value)
+
+
+def _trained(decisions: Sequence[Decision]) -> list[str]:
+    """What trainings here say to a claim: a line a suite, with its statements by verdict."""
+    lines = []
+    for suite, ones in groupby(decisions, key=lambda one: one.suite):
+        counts = Counter[str](one.verdict for one in ones)
+        lines.append(f"{suite} here: {', '.join(f'{counts[one]} {one}' for one in DECIDED if counts[one])}")
+    return lines
 
 
 def _verdict(one: ClaimResult) -> Text:

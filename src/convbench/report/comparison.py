@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from convbench.report.findings import PERCENT
 from convbench.report.profiles import Cell, Profile, Timed, median
-from convbench.report.records import Published, Record
+from convbench.report.records import Record
+from convbench.report.results import Published
 
 BUSY = 5.0  # percent of other work on the machine from which on times are doubtful
 

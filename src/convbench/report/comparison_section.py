@@ -11,7 +11,6 @@ from convbench.report.bubbles import Bubble, Kind, bubble_chart
 from convbench.report.comparison import Entry, compare, findings, other_work, wrong_cells
 from convbench.report.drawing import Figure, figure_of
 from convbench.report.efficiency import UNKNOWN, DeckRow, Row, deck_rows, milliseconds, rows
-from convbench.report.findings import PERCENT
 from convbench.report.profiles import Timed
 from convbench.report.records import Record
 
@@ -28,6 +27,7 @@ class Chart:
 class EngineRow:
     """One network at one batch size: for each engine the median in milliseconds, or its status, and why."""
 
+    run: str
     title: str
     batch_size: int
     cells: tuple[tuple[str, str], ...]
@@ -39,7 +39,6 @@ class Comparison:
 
     fastest: how many networks each engine is fastest for; busy: percent of other work, where it is worth a warning
     wrong: the deck's numbers that are wrong, beside the truth; checked: how many of its numbers were checked
-    errors: network, error, protocol and source of each published figure
     """
 
     what: str
@@ -53,7 +52,6 @@ class Comparison:
     checked: int
     engines: tuple[str, ...]
     engine_rows: tuple[EngineRow, ...]
-    errors: tuple[tuple[str, str, str, str], ...]
 
 
 def comparison(records: Sequence[Record]) -> Comparison:
@@ -76,7 +74,6 @@ def comparison(records: Sequence[Record]) -> Comparison:
         checked=len({cell.says for one in entries for cell in one.profile.deck}),
         engines=engines,
         engine_rows=tuple(row for one in as_listed for row in _engine_rows(one, engines)),
-        errors=tuple(_error(one) for one in as_listed),
     )
 
 
@@ -99,7 +96,9 @@ def _bubble(one: Entry, cost: float, front: bool) -> Bubble:
 def _engine_rows(one: Entry, engines: Sequence[str]) -> list[EngineRow]:
     found = {(timed.batch_size, timed.engine): timed for timed in one.profile.measurements.results}
     return [
-        EngineRow(one.title, size, tuple(_engine_cell(found.get((size, engine))) for engine in engines))
+        EngineRow(
+            one.record.name, one.title, size, tuple(_engine_cell(found.get((size, engine))) for engine in engines)
+        )
         for size in sorted({size for size, _ in found})
     ]
 
@@ -108,8 +107,3 @@ def _engine_cell(timed: Timed | None) -> tuple[str, str]:
     if timed is None:
         return UNKNOWN, ""
     return (milliseconds(timed) if timed.status == "ok" else timed.status), timed.reason or ""
-
-
-def _error(one: Entry) -> tuple[str, str, str, str]:
-    published = one.published
-    return one.title, f"{one.error}{PERCENT}", published.protocol or "", published.source or ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import altair as alt
 from markupsafe import Markup
 
+BASE = "https://vega.github.io/vega-datasets/"  # what vega puts before every link
 WIDE, NARROW = 1040, 342  # inner width of the page on a desk and on a phone of 390 px
 
 
@@ -44,6 +45,15 @@ def log_ticks(low: float, high: float, digits: Sequence[int] = (1, 2, 5)) -> lis
     return [tick for tick in every if low <= tick <= high]
 
 
+def error_ticks(low: float, high: float) -> list[float]:
+    """Round numbers for an axis of errors between `low` and `high`: few, but three where there are three."""
+    for digits in ((1, 2, 5), (1, 2, 3, 5, 7), tuple(range(1, 10))):
+        if len(ticks := log_ticks(low, high, digits)) >= 3:
+            return ticks
+    step = 10 ** math.floor(math.log10((high - low) / 2))
+    return [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def render(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str) -> Markup:
     """Render at a fixed size; padding is left, top, right, bottom. Fonts and colours are the page's."""
     left, top, right, bottom = padding
@@ -66,4 +76,5 @@ def render(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int,
     text = io.StringIO()
     chart.save(text, format="svg")
     drawn = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
+    drawn = drawn.replace(f'href="{BASE}', 'href="')  # links lead to where the page is
     return Markup(drawn.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))

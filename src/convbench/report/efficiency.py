@@ -25,9 +25,15 @@ ERRORS = ("top1_error", "top5_error")
 
 @dataclass(frozen=True)
 class Row:
-    """One network as text. For one image, except images_per_s; faster: than eager, in pairs."""
+    """One network as text. For one image, except images_per_s; faster: than eager, in pairs.
 
+    source, url: of its published errors
+    """
+
+    run: str
     title: str
+    source: str
+    url: str | None
     rank: str
     front: bool
     fast_front: bool
@@ -58,6 +64,7 @@ class Corrected:
 class DeckRow:
     """One network's row of the deck's table; `mark` as of its errors' protocol."""
 
+    run: str
     title: str
     cells: tuple[Corrected, ...]
     mark: str
@@ -106,7 +113,10 @@ def _row(one: Entry) -> Row:
     latency = one.fastest.latency_ms if one.fastest else None
     speed = one.batched.images_per_s if one.batched else None
     return Row(
+        run=one.record.name,
         title=one.title,
+        source=one.published.source or "",
+        url=one.published.url,
         rank=UNKNOWN if one.rank is None else str(one.rank),
         front=one.front,
         fast_front=one.fast_front,
@@ -124,15 +134,19 @@ def _row(one: Entry) -> Row:
     )
 
 
-def _deck_row(one: Entry) -> DeckRow:
+def deck_cells(one: Entry) -> dict[str, Corrected]:
+    """The network's row of the deck's table by its columns; parameters in millions, multiply-adds in 10⁹."""
     counts = one.profile.counts
     texts = {name: str(getattr(counts, name)) for name in LAYERS}
     texts |= {name: three_digits(getattr(counts, name) / 1e6) for name in PARAMS}
     texts |= {name: three_digits(getattr(counts, name) / 1e9) for name in MACS}
     texts |= {"top1_error": _error(one.error), "top5_error": _error(one.published.top5_error)}
     said = {cell.column: cell for cell in one.profile.deck if cell.own}
-    cells = tuple(_corrected(name, text, said.get(name)) for name, text in texts.items())
-    return DeckRow(one.title, cells, one.published.mark or "1 crop")
+    return {name: _corrected(name, text, said.get(name)) for name, text in texts.items()}
+
+
+def _deck_row(one: Entry) -> DeckRow:
+    return DeckRow(one.record.name, one.title, tuple(deck_cells(one).values()), one.published.mark or "1 crop")
 
 
 def _corrected(column: str, text: str, cell: Cell | None) -> Corrected:

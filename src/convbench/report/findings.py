@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import mean
 from typing import Literal
 
-from convbench.report.records import Kind, Published, Record, Result, Run, measured
+from convbench.report.records import Run, measured
+from convbench.report.results import Kind, Published, Result
+from convbench.report.seeds import Method, title_of
 
 PUBLISHED_UNCERTAINTY = 0.1  # percentage points on either side: LeCun et al. 1998, caption of figure 9
 
@@ -35,15 +38,26 @@ def best(runs: Sequence[Run], kind: Kind | None = None) -> Run | None:
     return min(chosen, key=lambda run: (measured(run).top1_error, run.name), default=None)
 
 
+def seed_findings(several: Sequence[Method]) -> list[str]:
+    """A sentence on methods with several seeds, which are in the order of their mean errors."""
+    if not several:
+        return []
+    first, errors = several[0], several[0].errors
+    return [
+        f"{first.title} makes the fewest errors over its seeds: {mean(errors):.2f}{PERCENT} on the mean of "
+        f"{len(errors)}, from {min(errors):.2f} to {max(errors):.2f}."
+    ]
+
+
 def findings(runs: Sequence[Run]) -> list[str]:
     """Sentences on finished runs that share a test set, the chief one first."""
     first = best(runs)
     if first is None or first.record is None:
         return []
-    sentences = [f"{first.record.title} makes the fewest errors: {_figure(measured(first))}."]
+    sentences = [f"{title_of(first)} makes the fewest errors: {_figure(measured(first))}."]
     network, rival = best(runs, "network"), best(runs, "rival")
-    if network and rival and network.record and rival.record:
-        sentences.append(_duel(network.record, measured(network), rival.record, measured(rival)))
+    if network and rival:
+        sentences.append(_duel(network, measured(network), rival, measured(rival)))
     counts = Counter(verdict(measured(run), run.record.published) for run in runs if run.record)
     judged = counts["within"] + counts["better"] + counts["worse"]
     if judged:
@@ -55,11 +69,11 @@ def findings(runs: Sequence[Run]) -> list[str]:
     return sentences
 
 
-def _duel(network: Record, ours: Result, rival: Record, theirs: Result) -> str:
+def _duel(network: Run, ours: Result, rival: Run, theirs: Result) -> str:
     apart = ours.interval[1] < theirs.interval[0] or theirs.interval[1] < ours.interval[0]
     return (
-        f"The best single network, {network.title}, errs on {ours.top1_error:.2f}{PERCENT}; "
-        f"the best rival, {rival.title}, on {theirs.top1_error:.2f}{PERCENT}: "
+        f"The best single network, {title_of(network)}, errs on {ours.top1_error:.2f}{PERCENT}; "
+        f"the best rival, {title_of(rival)}, on {theirs.top1_error:.2f}{PERCENT}: "
         f"their intervals {'do not overlap' if apart else 'overlap'}."
     )
 

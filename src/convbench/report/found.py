@@ -42,6 +42,7 @@ class Detected:
 class LearntRow:
     """A detector that learnt: texts."""
 
+    run: str
     title: str
     images: str
     figures: tuple[str, str, str, str]
@@ -59,6 +60,7 @@ def learnt_rows(runs: Sequence[Run]) -> list[LearntRow]:
         best = sorted(found.per_class, key=lambda name: -found.per_class[name])[:CLASSES]
         rows.append(
             LearntRow(
+                record.name,
                 record.title,
                 f"{found.n:,}",
                 (*(f"{100 * one:.1f}" for one in (found.ap, found.ap50, found.ap75)), f"{100 * _mean(known):.1f}"),  # type: ignore[arg-type]

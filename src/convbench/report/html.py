@@ -1,4 +1,4 @@
-"""One self-contained HTML file from run folders: no script, no request, light and dark, screen and paper."""
+"""One self-contained HTML file from run folders: no request, tables that sort, light and dark, screen and paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_report(runs: Path, out: Path, suites: Sequence[str] = ()) -> Path:
     anything goes wrong, not at all. Raises RequestError when there is nothing to report on or no folder can be made
     for `out`, ConvbenchError when a run's file is broken or the disk is full.
     """
-    sections = [section(suite) for suite in read_suites(runs, suites)]
+    sections = [section(suite, number) for number, suite in enumerate(read_suites(runs, suites), start=1)]
     environment = Environment(
         loader=PackageLoader("convbench.report"),
         autoescape=True,
@@ -29,7 +29,7 @@ def write_report(runs: Path, out: Path, suites: Sequence[str] = ()) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": tables.duration, "pairs": _pairs}
+    environment.filters |= FILTERS
     page = environment.get_template("report.html.j2").render(sections=sections)
     make_folder(out.parent)
     write_whole(out, page.encode())
@@ -44,3 +44,7 @@ def _pairs(settings: dict[str, Any], prefix: str = "") -> str:
         if value is not None
     ]
     return ", ".join(filter(None, texts))
+
+
+# Of the templates, here and in the explorer.
+FILTERS = {"duration": tables.duration, "pairs": _pairs, "weights": tables.weights_of}

@@ -59,7 +59,10 @@ class Figure:
 class Row:
     """One detector as text; published and own precision never share a field. `finding`: what follows the passes."""
 
+    run: str
     title: str
+    source: str
+    url: str | None
     params: Figure
     macs: Figure
     published: str
@@ -74,6 +77,7 @@ class Row:
 class SplitRow:
     """(parameters, multiply-adds) of each part of a detector, as text; one that it has not is empty."""
 
+    run: str
     title: str
     cells: tuple[tuple[str, str], ...]
 
@@ -197,8 +201,12 @@ def print_matrix(records: Iterable[Record], console: Console | None = None) -> N
 def _row(one: Entry) -> Row:
     measured, finds = one.profile.measurements, one.profile.finds
     fastest = measured.fastest(1) if measured else None
+    published = one.record.published
     return Row(
+        run=one.record.name,
         title=one.title,
+        source=", ".join(filter(None, (published.source, published.protocol))) if published else "",
+        url=published.url if published else None,
         params=_figure(one, "params"),
         macs=_figure(one, "macs"),
         published=f"{one.ap:.1f}",
@@ -222,7 +230,7 @@ def _split_row(one: Entry) -> SplitRow:
         (f"{part.params / 1e6:.2f}", f"{part.macs / 1e9:.2f}") if (part := parts.get(name)) else ("", "")
         for name in PARTS
     )
-    return SplitRow(one.title, tuple(cells))
+    return SplitRow(one.record.name, one.title, tuple(cells))
 
 
 def _share(profile: DetectorProfile, part: str) -> float:

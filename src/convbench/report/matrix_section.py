@@ -41,7 +41,6 @@ class Matrix:
     inks: (backbone, colour) and families: (name, whether its marks are hollow), for the key of the charts
     differences: the deck's counts that are not ours, and why; conditions: of the times; empty where none were taken
     proposals: of an image, that the multiply-adds are of; 1 where no detector has a second stage
-    sources: where the average precisions were published
     """
 
     what: str
@@ -55,7 +54,6 @@ class Matrix:
     differences: tuple[tuple[str, str], ...]
     conditions: tuple[str, ...]
     proposals: int
-    sources: tuple[str, ...]
 
 
 def matrix_section(records: Sequence[Record]) -> Matrix:
@@ -64,7 +62,6 @@ def matrix_section(records: Sequence[Record]) -> Matrix:
     backbones = list(dict.fromkeys(one.profile.backbone for one in entries))
     inks = {name: INKS[place % len(INKS)] for place, name in enumerate(backbones)}
     families = list(dict.fromkeys(one.profile.family for one in entries))
-    published = [one.record.published for one in entries]
     return Matrix(
         what=f"{len(entries)} detectors, each counted part by part; average precisions are published ones.",
         findings=tuple(findings(entries)),
@@ -77,7 +74,6 @@ def matrix_section(records: Sequence[Record]) -> Matrix:
         differences=tuple(differences(entries)),
         conditions=tuple(conditions(entries)),
         proposals=max(part.times for one in entries for part in one.profile.parts),
-        sources=tuple(dict.fromkeys(f"{one.source}; {one.protocol}" for one in published if one)),
     )
 
 

@@ -92,11 +92,24 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class MeasuredNetwork:
+    """The network that was measured; weights: "initial", which no training touched, "its own", or a file's name"""
+
+    weights: str
+
+
+@dataclass(frozen=True)
 class Measurements:
     """Of all engines and batch sizes that the suite asks for."""
 
     machine: Conditions
     results: tuple[Timed, ...]
+    networks: tuple[MeasuredNetwork, ...] = ()
+
+    @property
+    def weights(self) -> str:
+        """Whose weights were measured: "initial", or the file's name."""
+        return self.networks[0].weights if self.networks else "initial"
 
     def fastest(self, batch_size: int) -> Timed | None:
         """The engine with the lowest median at this batch size, among those whose answers are eager's."""

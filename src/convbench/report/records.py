@@ -1,16 +1,18 @@
 """Run folders read back as typed, checked records; nothing else in `report` touches the disk but the page itself.
 
-`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line), worst.png (the worst-classified images) and
-explain/ (pictures of what its network looks at). `<runs>/<suite>/suite.json`, where there is one, gives the suite's
-title, its claim and the runs it should have, so that a missing run is seen to be missing.
+`<runs>/<suite>/<run>/` holds record.json, metrics.jsonl (one epoch a line), worst.png (the worst-classified images),
+classes.png (images of the easiest and the hardest classes) and explain/ (pictures of what its network looks at).
+`<runs>/<suite>/suite.json`, where there is one, gives the suite's title, its claim and the runs it should have, so that
+a missing run is seen to be missing, what the seeds decide, and entries of the ImageNet challenge to show beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
@@ -18,124 +20,20 @@ from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.report.detectors import DetectorProfile
 from convbench.report.found import Detected
 from convbench.report.profiles import Profile
+from convbench.report.results import (
+    ChallengeEntry,
+    Cost,
+    Data,
+    Decision,
+    Extremes,
+    Machine,
+    Published,
+    Result,
+    Seconds,
+    Subject,
+)
 
 T = TypeVar("T")
-
-Kind = Literal["network", "rival", "ensemble", "detector"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What was trained or measured: its name in the library and the arguments it was built with."""
-
-    kind: Kind
-    name: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a data set, with `n` images."""
-
-    name: str
-    split: str
-    n: int
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Data:
-    """What it was trained and tested on."""
-
-    train: Split
-    test: Split
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassError:
-    """Errors within one true class; `error` in percent."""
-
-    name: str
-    n: int
-    errors: int
-    error: FiniteFloat
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A misclassified test image; `margin` is the score of the true class minus that of the predicted one."""
-
-    index: int
-    label: int
-    predicted: int
-    margin: FiniteFloat
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """Percent of the images to reject so that `target_error` percent remain wrong; None: it cannot be reached."""
-
-    target_error: FiniteFloat
-    rejected: FiniteFloat | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """The evaluation; errors in percent, `interval` the 95 % Wilson interval, `confusion[true][predicted]`."""
-
-    top1_error: FiniteFloat
-    top5_error: FiniteFloat | None
-    n: int
-    errors: int
-    interval: tuple[FiniteFloat, FiniteFloat]
-    per_class: tuple[ClassError, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    worst: tuple[Mistake, ...]
-    rejection: Rejection | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Parameters and multiply-adds of one image; None: unknown."""
-
-    params: int | None
-    macs: int | None
-
-
-@dataclass(frozen=True)
-class Published:
-    """The paper's figure, in percent, with its protocol; `mark`: how that differs from the suite's other networks.
-
-    ap: of a detector, average precision, the mean over overlaps
-    """
-
-    error: FiniteFloat | None
-    protocol: str | None
-    source: str | None
-    rejection: FiniteFloat | None
-    note: str | None
-    top5_error: FiniteFloat | None = None
-    mark: str | None = None
-    ap: FiniteFloat | None = None
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """Wall-clock time of the run's two parts."""
-
-    train: FiniteFloat | None
-    evaluate: FiniteFloat | None
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it ran."""
-
-    cpu: str
-    cores: int
-    memory_gib: FiniteFloat
-    os: str
 
 
 @dataclass(frozen=True)
@@ -170,6 +68,7 @@ class Record:
     profile: Profile | None = None
     detector: DetectorProfile | None = None
     detected: Detected | None = None
+    extremes: Extremes | None = None
 
     def __post_init__(self) -> None:
         if self.status != "done" or self.detected is not None:
@@ -189,11 +88,14 @@ class Record:
             raise ValueError(f"expected `per_class` and `confusion` over the {k} classes of `data`")
         if not all(0 <= index < k for bad in self.result.worst for index in (bad.label, bad.predicted)):
             raise ValueError(f"expected the labels of `worst` to lie in 0..{k - 1}")
+        shown = (*self.extremes.easiest, *self.extremes.hardest) if self.extremes else ()
+        if not all(0 <= index < k for one in shown for index in (one.label, *one.predicted)):
+            raise ValueError(f"expected the labels of `extremes` to lie in 0..{k - 1}")
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl; errors in percent."""
+    """One line of metrics.jsonl; errors in percent, a detector's AP50 from 0 to 1."""
 
     epoch: int
     loss: float
@@ -202,12 +104,15 @@ class Epoch:
     test_error: FiniteFloat | None
     seconds: float
     images_per_s: float
+    validation_error: FiniteFloat | None = None
+    test_ap50: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
 class Run:
     """A run folder: `record` is None where record.json is missing, `worst` is the contact sheet if there is one.
 
+    classes: the sheet of the easiest and the hardest classes
     explained: the pictures that `convbench explain` left in it
     found: photographs with what a detector found in them
     """
@@ -216,6 +121,7 @@ class Run:
     record: Record | None
     epochs: tuple[Epoch, ...] = ()
     worst: Path | None = None
+    classes: Path | None = None
     explained: tuple[Path, ...] = ()
     found: Path | None = None
 
@@ -228,39 +134,46 @@ class Suite:
     title: str
     claim: str | None
     runs: tuple[Run, ...]
+    challenge: tuple[ChallengeEntry, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def done(self) -> tuple[Run, ...]:
         """The finished runs that learnt, fewest errors first."""
-        learnt = [run for run in self._finished if run.record and run.record.result]
+        learnt = [run for run in self.finished if run.record and run.record.result]
         return tuple(sorted(learnt, key=lambda run: (measured(run).top1_error, run.name)))
 
     @property
     def profiled(self) -> tuple[Record, ...]:
         """The records of the networks that were costed and measured."""
-        return tuple(run.record for run in self._finished if run.record and run.record.profile)
+        return tuple(run.record for run in self.finished if run.record and run.record.profile)
 
     @property
     def detectors(self) -> tuple[Record, ...]:
         """The records of the detectors that were costed and measured."""
-        return tuple(run.record for run in self._finished if run.record and run.record.detector)
+        return tuple(run.record for run in self.finished if run.record and run.record.detector)
 
     @property
     def learnt_to_find(self) -> tuple[Run, ...]:
         """The detectors that learnt, the highest AP first."""
-        learnt = [(run, run.record.detected.ap) for run in self._finished if run.record and run.record.detected]
+        learnt = [(run, run.record.detected.ap) for run in self.finished if run.record and run.record.detected]
         return tuple(run for run, _ in sorted(learnt, key=lambda pair: (-pair[1], pair[0].name)))
 
     @property
-    def _finished(self) -> tuple[Run, ...]:
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that are done."""
         return tuple(run for run in self.runs if run.record is not None and run.record.status == "done")
 
 
 @dataclass(frozen=True)
-class _SuiteFile:
+class SuiteFile:
+    """suite.json: what a suite is called, what it is for, and the runs that it should have."""
+
     title: str | None = None
     claim: str | None = None
     runs: tuple[str, ...] = field(default=())
+    challenge: tuple[ChallengeEntry, ...] = field(default=())
+    decisions: tuple[Decision, ...] = field(default=())
 
 
 def measured(run: Run) -> Result:
@@ -277,12 +190,13 @@ def read_record(path: Path) -> Record:
 def read_run(folder: Path) -> Run:
     """Read a run folder; whatever it does not hold (yet) is None or empty."""
     record, metrics, worst = folder / "record.json", folder / "metrics.jsonl", folder / "worst.png"
-    found = folder / "found.png"
+    found, classes = folder / "found.png", folder / "classes.png"
     return Run(
         name=folder.name,
         record=read_record(record) if record.is_file() else None,
         epochs=_read_epochs(metrics) if metrics.is_file() else (),
         worst=worst if worst.is_file() else None,
+        classes=classes if classes.is_file() else None,
         explained=tuple(sorted((folder / "explain").rglob("*.png"))),
         found=found if found.is_file() else None,
     )
@@ -306,12 +220,17 @@ def _is_suite(folder: Path) -> bool:
     return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
 
 
-def _read_suite(folder: Path) -> Suite:
+def read_suite_file(folder: Path) -> SuiteFile:
+    """A suite folder's suite.json; empty where there is none, ConvbenchError where it is broken."""
     path = folder / "suite.json"
-    about = _parse(_SuiteFile, path, path.read_bytes()) if path.is_file() else _SuiteFile()
+    return _parse(SuiteFile, path, path.read_bytes()) if path.is_file() else SuiteFile()
+
+
+def _read_suite(folder: Path) -> Suite:
+    about = read_suite_file(folder)
     found = sorted(child.name for child in folder.iterdir() if child.is_dir())
     runs = tuple(read_run(folder / name) for name in dict.fromkeys((*about.runs, *found)))
-    return Suite(folder.name, about.title or folder.name, about.claim, runs)
+    return Suite(folder.name, about.title or folder.name, about.claim, runs, about.challenge, about.decisions)
 
 
 def _read_epochs(path: Path) -> tuple[Epoch, ...]:
@@ -320,9 +239,14 @@ def _read_epochs(path: Path) -> tuple[Epoch, ...]:
     return tuple(_parse(Epoch, path, line, f"line {number}: ") for number, line in enumerate(lines, start=1))
 
 
+@cache  # made for each file, they would take longer than the reading
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
     try:
-        return TypeAdapter(kind).validate_json(text)
+        parsed: T = _adapter(cast("Hashable", kind)).validate_json(text)
     except ValidationError as error:
         first, *rest = error.errors(include_url=False)
         spot = ".".join(str(part) for part in first["loc"])
@@ -330,3 +254,4 @@ def _parse(kind: type[T], path: Path, text: bytes, where: str = "") -> T:
         more = f" (and {len(rest)} more)" if rest else ""
         message = f"{path}: {where}{spot + ': ' if spot else ''}{first['msg']}{found}{more}"
         raise ConvbenchError(" ".join(message.split())) from None
+    return parsed

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
-from PIL import Image
 
-from convbench.errors import ConvbenchError
 from convbench.report import charts, tables
+from convbench.report.challenge import challenge_chart
 from convbench.report.comparison_section import Comparison, comparison
 from convbench.report.drawing import Figure, figure_of
-from convbench.report.findings import best, findings
+from convbench.report.extremes import ExtremeClasses, extreme_classes
+from convbench.report.findings import best, findings, seed_findings
 from convbench.report.found import LearntRow, learnt_rows
+from convbench.report.layers import LayerRow, Strips, layer_rows, strips
 from convbench.report.matrix_section import Matrix, matrix_section
-from convbench.report.records import Kind, Record, Run, Split, Suite, measured
+from convbench.report.records import Record, Run, Suite, measured
+from convbench.report.results import ChallengeEntry, Decision, Kind, Split
+from convbench.report.seed_charts import curve_domain, curve_with_band, where_seeds_ended
+from convbench.report.seeds import Method, SeedRow, band, methods, middle_runs, seed_rows, title_of
+from convbench.report.sheets import cut_sheet, data_uri
 
-SHEET_COLUMNS = 12  # images in a row of worst.png
 CLASS_ROWS = 10  # methods in the strip of errors per class
 KINDS: tuple[Kind, ...] = ("network", "rival", "ensemble")
 
@@ -87,21 +88,49 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Seeds:
+    """What several seeds of the same methods say: `curves` under their titles, `ends` all together."""
+
+    rows: tuple[SeedRow, ...]
+    curves: tuple[Titled, ...]
+    ends: Figure
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """The ImageNet challenge by year, as a chart and as its entries."""
+
+    figure: Figure
+    entries: tuple[ChallengeEntry, ...]
+
+
+@dataclass(frozen=True)
 class Section:
-    """Everything the page says about one suite; what there is nothing to show of is empty or None."""
+    """Everything the page says about one suite; what there is nothing to show of is empty or None.
+
+    anchors: of the runs' particulars on the page, by the runs' names; linked: whether a published figure has an address
+    """
 
     suite: Suite
+    anchors: dict[str, str]
+    linked: bool
     what: tuple[str, ...]
     findings: tuple[str, ...]
     comparison: Comparison | None
     matrix: Matrix | None
     rows: tuple[tables.Row, ...]
+    seeds: Seeds | None
+    decisions: tuple[Decision, ...]
     compared: Figure | None
     costs: tuple[CostChart, ...]
     curves: tuple[Titled, ...]
     classes: Figure | None
+    extremes: ExtremeClasses | None
     confusion: Titled | None
     galleries: tuple[Gallery, ...]
+    strips: tuple[Strips, ...]
+    layers: tuple[LayerRow, ...]
+    challenge: Challenge | None
     explained: tuple[Explained, ...]
     learnt: tuple[LearntRow, ...]
     found: tuple[tuple[str, str], ...]
@@ -109,43 +138,76 @@ class Section:
     places: tuple[Place, ...]
 
 
-def section(suite: Suite) -> Section:
-    """Everything the page says about `suite`."""
-    done = suite.done
-    trained = [run for run in done if any(epoch.test_error is not None for epoch in run.epochs)]
+def section(suite: Suite, number: int = 1) -> Section:
+    """Everything the page says about `suite`, the page's `number`-th.
+
+    Of a method with several seeds, the middle run stands for all in charts that show runs, and in sentences.
+    """
+    done, several = middle_runs(suite.done), methods(suite.done)
+    alone = [run for run in suite.done if not any(run in method.runs for method in several)]
+    trained = [run for run in alone if any(epoch.test_error is not None for epoch in run.epochs)]
     domain = charts.curve_domain(trained)
-    network = best(done, "network")
+    network, first = best(done, "network"), best(done)
     compared = comparison(suite.profiled) if suite.profiled else None
     found = matrix_section(suite.detectors) if suite.detectors else None
-    trained_here = [*done, *suite.learnt_to_find]
+    trained_here = [*suite.done, *suite.learnt_to_find]
     leaders = [run for run in (best(done, kind) for kind in KINDS) if run and run.worst]
+    costed = [*(run.record for run in done if run.record), *suite.profiled, *suite.detectors]
     return Section(
         suite=suite,
-        what=tuple(_what(done, suite.learnt_to_find, compared, found)),
-        findings=(*_findings(done), *(one for part in (compared, found) if part for one in part.findings)),
+        anchors={run.name: f"run-{number}-{place}" for place, run in enumerate(suite.finished, start=1)},
+        linked=any(run.record.published.url for run in suite.finished if run.record and run.record.published),
+        what=tuple(_what(done, suite.learnt_to_find, compared, found, seeds=len(suite.done) - len(done))),
+        findings=(
+            *seed_findings(several),
+            *_findings(done if alone else []),
+            *(one for part in (compared, found) if part for one in part.findings),
+        ),
         comparison=compared,
         matrix=found,
-        rows=tuple(tables.rows(run.record for run in done if run.record)),
-        compared=figure_of(partial(charts.published_beside_measured, done)) if done else None,
+        rows=tuple(tables.rows(run.record for run in suite.done if run.record)),
+        seeds=_seeds(several) if several else None,
+        decisions=suite.decisions,
+        compared=figure_of(partial(charts.published_beside_measured, done)) if done and not several else None,
         costs=tuple(_costs(done)),
-        curves=tuple(Titled(_title(run), charts.curve(run, domain)) for run in trained),
-        classes=figure_of(partial(charts.per_class, done[:CLASS_ROWS])) if done else None,
-        confusion=Titled(_title(network), charts.confusion(network)) if network else None,
-        galleries=tuple(Gallery(_title(run), _tiles(run, run.worst)) for run in leaders if run.worst),
+        curves=tuple(Titled(title_of(run), charts.curve(run, domain)) for run in trained),
+        classes=figure_of(partial(charts.per_class, _alike(done)[:CLASS_ROWS])) if done else None,
+        extremes=extreme_classes(first) if first else None,
+        confusion=Titled(title_of(network), charts.confusion(network)) if network else None,
+        galleries=tuple(Gallery(title_of(run), _tiles(run, run.worst)) for run in leaders if run.worst),
+        strips=tuple(strips(costed)),
+        layers=tuple(layer_rows(record for record in costed if not record.detector)),
+        challenge=_challenge(suite.challenge) if suite.challenge else None,
         explained=tuple(
-            Explained(_title(run), tuple((file.stem, _uri(file.read_bytes())) for file in run.explained))
-            for run in done
+            Explained(title_of(run), tuple((file.stem, data_uri(file.read_bytes())) for file in run.explained))
+            for run in suite.done
             if run.explained
         ),
         learnt=tuple(learnt_rows(suite.learnt_to_find)),
-        found=tuple((_title(run), _uri(run.found.read_bytes())) for run in suite.learnt_to_find if run.found),
+        found=tuple((title_of(run), data_uri(run.found.read_bytes())) for run in suite.learnt_to_find if run.found),
         unfinished=tuple(_unfinished(suite)),
         places=tuple(_places([*(run.record for run in trained_here if run.record), *suite.profiled, *suite.detectors])),
     )
 
 
-def _title(run: Run) -> str:
-    return run.record.title if run.record else run.name
+def _alike(runs: Sequence[Run]) -> list[Run]:
+    """The runs on the same classes as the first."""
+    classes = [run.record.data.classes if run.record and run.record.data else () for run in runs]
+    return [run for run, own in zip(runs, classes, strict=True) if own == classes[0]]
+
+
+def _seeds(several: Sequence[Method]) -> Seeds:
+    known = [method for method in several if band(method)]
+    domain = curve_domain(known)
+    return Seeds(
+        rows=tuple(seed_rows(several)),
+        curves=tuple(Titled(method.title, curve_with_band(known, method, domain)) for method in known),
+        ends=figure_of(partial(where_seeds_ended, several)),
+    )
+
+
+def _challenge(entries: Sequence[ChallengeEntry]) -> Challenge:
+    return Challenge(figure_of(partial(challenge_chart, entries)), tuple(entries))
 
 
 def _splits(runs: Sequence[Run], which: str) -> list[Split]:
@@ -154,7 +216,7 @@ def _splits(runs: Sequence[Run], which: str) -> list[Split]:
     return list(dict.fromkeys(getattr(each, which) for each in data if each))
 
 
-def _what(runs: Sequence[Run], learnt: Sequence[Run], *compared: Comparison | Matrix | None) -> list[str]:
+def _what(runs: Sequence[Run], learnt: Sequence[Run], *compared: Comparison | Matrix | None, seeds: int) -> list[str]:
     said = [part.what for part in compared if part]
     for these, name in ((runs, "method"), (learnt, "detector")):
         if these:
@@ -164,6 +226,8 @@ def _what(runs: Sequence[Run], learnt: Sequence[Run], *compared: Comparison | Ma
             )
             count = f"1 {name}" if len(these) == 1 else f"{len(these)} {name}s"
             said.append(f"{count}, trained on {train}, tested on {test}.")
+    if seeds:
+        said.append("Of a method with several seeds, charts of runs and sentences show the run with the middle error.")
     return said or ["No run of this suite is done."]
 
 
@@ -192,26 +256,13 @@ def _costs(runs: Sequence[Run]) -> list[CostChart]:
 
 
 def _tiles(run: Run, sheet: Path) -> tuple[Tile, ...]:
-    """Cut the contact sheet into its images, so that each can stand over its own caption on any width."""
     result, data = measured(run), run.record.data if run.record else None
     assert data is not None
-    tiles = []
-    try:
-        with Image.open(sheet) as image:
-            side = image.height // math.ceil(len(result.worst) / SHEET_COLUMNS) if result.worst else 0
-            for number, bad in enumerate(result.worst):
-                top, left = side * (number // SHEET_COLUMNS), side * (number % SHEET_COLUMNS)
-                buffer = io.BytesIO()
-                image.crop((left, top, left + side, top + side)).save(buffer, "png")
-                tiles.append(Tile(_uri(buffer.getvalue()), data.classes[bad.label], data.classes[bad.predicted]))
-    except OSError as error:
-        raise ConvbenchError(f"{sheet}: expected a PNG contact sheet of {len(result.worst)} images: {error}") from None
-    return tuple(tiles)
-
-
-def _uri(png: bytes) -> str:
-    """The picture itself as an address, so that the page needs no other file."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    images = cut_sheet(sheet, len(result.worst))
+    return tuple(
+        Tile(image, data.classes[bad.label], data.classes[bad.predicted])
+        for image, bad in zip(images, result.worst, strict=True)
+    )
 
 
 def _unfinished(suite: Suite) -> list[Unfinished]:
@@ -225,7 +276,7 @@ def _unfinished(suite: Suite) -> list[Unfinished]:
             unfinished.append(Unfinished(run.name, "missing", "no record.json: it was never run here"))
         elif run.record.status != "done":
             status = run.record.status
-            unfinished.append(Unfinished(run.record.title, status, run.record.error or reasons[status]))
+            unfinished.append(Unfinished(title_of(run), status, run.record.error or reasons[status]))
     return unfinished
 
 

@@ -10,18 +10,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from convbench.report.retelling import ERRORS, PRECISIONS, describe_detectors, describe_network, describe_networks
+from convbench.report.published_figures import (
+    UNKNOWN,
+    listed,
+    measured_on,
+    told_errors,
+    told_facts,
+    told_precisions,
+)
+from convbench.report.retelling import describe_detectors, describe_network, describe_networks
 
 __all__ = ["describe_detectors", "describe_network", "describe_networks", "print_networks", "print_story"]
 
-UNKNOWN = "–"
 LIST_WIDTH, STORY_WIDTH = 120, 104  # characters where no terminal says; longer lines of prose are hard to read
-SHORT = {  # what the figures were measured on, for the narrow column of the list
-    "MNIST test": "MNIST",
-    "CIFAR-10 test": "CIFAR-10",
-    "ILSVRC-2012 val": "ILSVRC val",
-    "ILSVRC-2012 val without 1,700 blacklisted images": "ILSVRC val¹",
-}
 FOOTER = (
     "M: millions. Errors are a single network's, as its own paper gives them. One crop, ten crops and dense evaluation "
     "differ by more than many neighbours in this list do: compare within a protocol.\n"
@@ -29,10 +30,6 @@ FOOTER = (
     "AP: average precision of COCO, over overlaps of 0.5 to 0.95, by table 13 of Howard et al. 2017.\n"
     "The story of one: convbench models NAME"
 )
-COUNTS = {"params": "parameters", "macs": "multiply-adds", "connections": "connections"}
-PARTIAL = {"layer", "image_size", "num_classes", "auxiliary"}  # keys of figures that count another thing than `input`
-PRECISION_NAMES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "map": "mAP"}
-CONFIDENCE = {"verified": "", "recalled": "unverified", "computed": "computed here"}
 
 
 def print_networks(family: str | None = None, console: Console | None = None) -> None:
@@ -46,12 +43,11 @@ def print_networks(family: str | None = None, console: Console | None = None) ->
     if networks:
         table = _listing("network", "top-1\n%", "top-5\n%")
         for entry in _with_gaps(table, networks):
-            measured = _listed(SHORT.get(entry.get("data", ""), entry.get("data")), entry.get("protocol"))
             table.add_row(
                 *_counts(entry),
                 str(entry.get("top1_error", entry.get("error", UNKNOWN))),
                 str(entry.get("top5_error", UNKNOWN if "error" not in entry else "")),
-                Text(measured + ("²" if entry.get("confidence") == "recalled" else "")),
+                Text(measured_on(entry)),
             )
         console.print(table)
         console.print()
@@ -102,12 +98,12 @@ def print_story(name: str, console: Console | None = None) -> None:
             console.print(Text(story["published_in"]["title"], "italic"))
         arxiv = f"arXiv:{story['arxiv']}" if "arxiv" in story else ""
         public = "" if str(story["year"]) in story["paper"] else f"public in {story['year']}"
-        console.print(Text(_listed(story["paper"], arxiv, public)))
+        console.print(Text(listed(story["paper"], arxiv, public)))
     if story["about"]:
         console.print()
         console.print(_marked(story["about"]))
     console.print()
-    console.print(_facts(story))
+    console.print(_grid([(_bold(label), text) for label, text in told_facts(story)]))
     for table in story["tables"]:
         console.print()
         if table["caption"]:
@@ -116,70 +112,15 @@ def print_story(name: str, console: Console | None = None) -> None:
     if story["departures"]:
         console.print(Text("\nDepartures", "bold"))
         console.print(_grid([("-", _marked(departure)) for departure in story["departures"]], gap=1))
-    if errors := _measurements(story["figures"]):
+    if errors := told_errors(story["figures"]):
         console.print(Text("\nPublished errors", "bold"))
         console.print(_grid(errors))
-    if precisions := _precisions(story["figures"]):
+    if precisions := told_precisions(story["figures"]):
         console.print(Text("\nPublished average precision", "bold"))
         console.print(_grid(precisions))
     console.print()
     relatives = _named(Text(" ".join(story["relatives"])), name)
     console.print(_grid([(_bold("relatives"), relatives), (_bold("try"), "\n".join(story["commands"]))]))
-
-
-def _facts(story: dict[str, Any]) -> Table:
-    """How the network is built, and its counts beside the printed ones."""
-    shape = "x".join(map(str, story["input"]))
-    facts = [
-        ("idea", story["idea"]),
-        ("code", _listed(story["variant"], story["file"])),
-        ("input", f"{shape}, {story['classes']} classes"),
-    ]
-    for metric, label in COUNTS.items():
-        if metric in story:
-            same = [f for f in story["figures"] if f["metric"] == metric and not PARTIAL & f.keys()]
-            printed = [_printed(f) for f in same if f["value"] != story[metric] or f["confidence"] != "computed"]
-            facts.append((label, f"{story[metric]:,}" + (f"; printed {_listed(*printed)}" if printed else "")))
-    if "departure" in story:
-        facts.append(("origin", story["departure"]))
-    return _grid([(_bold(label), text) for label, text in facts])
-
-
-def _printed(figure: dict[str, Any]) -> str:
-    """A count as its source prints it: 138M (table 2)."""
-    digits = figure.get("printed") or format(figure["value"], ",")
-    return f"{digits} ({_listed(figure['source'], CONFIDENCE[figure['confidence']])})"
-
-
-def _measurements(figures: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """(errors, measured on, source) of everything measured; the top-1 and top-5 of one measurement share a row."""
-    rows: dict[tuple[str, str], dict[str, float]] = {}
-    for figure in figures:
-        if figure["metric"] in ERRORS:
-            source = _listed(figure["source"], CONFIDENCE[figure["confidence"]])
-            row = rows.setdefault((_listed(figure["data"], figure["protocol"]), source), {})
-            row[figure["metric"]] = figure["value"]
-    return [(f"{_percents(values)} %", measured, source) for (measured, source), values in rows.items()]
-
-
-def _precisions(figures: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """(metric, value, measured on, source) of a detector's; a row of a table, which names the size, with its name."""
-    return [
-        (
-            PRECISION_NAMES[figure["metric"]],
-            f"{figure['value']} %",
-            _listed(figure["data"], figure["protocol"]),
-            _listed(figure["source"], "" if figure["network"].islower() else figure["network"]),
-        )
-        for figure in figures
-        if figure["metric"] in PRECISIONS
-    ]
-
-
-def _percents(values: dict[str, float]) -> str:
-    """27.0 / 8.8 for top-1 and top-5, 8.75 for the one error of ten classes."""
-    metrics = ("error",) if "error" in values else ("top1_error", "top5_error")
-    return " / ".join(str(values.get(metric, UNKNOWN)) for metric in metrics)
 
 
 def _grid(rows: Sequence[tuple[str | Text, ...]], *, gap: int = 2) -> Table:
@@ -192,10 +133,6 @@ def _grid(rows: Sequence[tuple[str | Text, ...]], *, gap: int = 2) -> Table:
 
 def _bold(text: str) -> Text:
     return Text(text, "bold")
-
-
-def _listed(*parts: str | None) -> str:
-    return ", ".join(filter(None, parts))
 
 
 def _marked(text: str) -> Text:

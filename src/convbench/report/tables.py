@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +15,9 @@ from convbench.report.efficiency import print_comparison
 from convbench.report.findings import Verdict, verdict
 from convbench.report.found import print_learnt
 from convbench.report.matrix import print_matrix
-from convbench.report.records import Record, Result, Suite
+from convbench.report.records import Record, Suite
+from convbench.report.results import Result
+from convbench.report.seeds import seeded_title
 
 UNKNOWN = "–"
 FIGURE_SPACE = "\u2007"  # as wide as a digit: keeps the decimal points of 12.0 and 0.95 in one column
@@ -24,12 +27,17 @@ STYLE = {"within": "green", "better": "cyan", "worse": "red", None: "dim"}
 
 @dataclass(frozen=True)
 class Row:
-    """One finished run as text; published and measured figures never share a field."""
+    """One finished run as text; published and measured figures never share a field.
 
+    source, url: of the published figures; weights: where those that were measured come from
+    """
+
+    run: str
     title: str
     kind: str
     published: str
     source: str
+    url: str | None
     note: str
     measured: str
     interval: str
@@ -40,12 +48,23 @@ class Row:
     rejection_published: str
     rejection_measured: str
     train_time: str
+    train_seconds: float | None
+    weights: str
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
     """The rows of the finished runs, fewest errors first."""
     finished = [record for record in records if record.status == "done" and record.result]
     return [_row(record) for record in sorted(finished, key=_order)]
+
+
+def weights_of(record: Record) -> str:
+    """Where the weights of a finished run come from: trained here, from imported ones, or as initialised."""
+    profile = record.profile or record.detector
+    if profile is not None:
+        return profile.measurements.weights if profile.measurements else "none"
+    begun = (record.recipe or {}).get("initial_weights")
+    return f"trained here from {Path(begun).name}" if begun else "trained here"
 
 
 def print_suite(suite: Suite, console: Console | None = None) -> None:
@@ -115,10 +134,12 @@ def _row(record: Record) -> Row:
     result, published, cost = record.result, record.published, record.cost
     assert result is not None
     return Row(
-        title=record.title,
+        run=record.name,
+        title=seeded_title(record.name, record.title),
         kind=record.subject.kind,
         published=_percent(published.error) if published else UNKNOWN,
         source=", ".join(filter(None, (published.source, published.protocol))) if published else "",
+        url=published.url if published else None,
         note=published.note or "" if published else "",
         measured=f"{result.top1_error:.2f}",
         interval=f"{result.interval[0]:.2f}–{result.interval[1]:.2f}",
@@ -129,6 +150,8 @@ def _row(record: Record) -> Row:
         rejection_published=_percent(published.rejection) if published else UNKNOWN,
         rejection_measured=_rejection(result),
         train_time=duration(record.seconds.train if record.seconds else None),
+        train_seconds=record.seconds.train if record.seconds else None,
+        weights=weights_of(record),
     )
 
 

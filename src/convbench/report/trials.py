@@ -23,13 +23,13 @@ def write_trial_picture(trial: Trial, out: Path) -> Path:
     """Write the picture of `trial` to the PNG file `out`; returns `out`."""
     names = list(trial.runs)
     colour = alt.Color("run:N", scale=alt.Scale(domain=names, scheme="tableau10"), legend=None)
-    curves = alt.Chart(alt.Data(values=_curves(trial))).encode(color=colour)
+    curves = alt.Chart(alt.Data(values=curves_of(trial))).encode(color=colour)
     lines = curves.mark_line(strokeWidth=1.4, opacity=0.85).encode(
         x=alt.X("epoch:Q", title="passes", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
         y=alt.Y("error:Q", title="test error, %", scale=alt.Scale(zero=False)),
         detail="seed:N",
     )
-    ends = alt.Chart(alt.Data(values=_ends(trial)))
+    ends = alt.Chart(alt.Data(values=ends_of(trial)))
     y = alt.Y("run:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=240, labelPadding=8))
     x = alt.X("error:Q", title="test error at the end, %: each seed, and their mean", scale=alt.Scale(zero=False))
     seeds = ends.mark_circle(size=46, opacity=0.75).encode(x=x, y=y, color=colour)
@@ -51,7 +51,8 @@ def write_trial_picture(trial: Trial, out: Path) -> Path:
     return out
 
 
-def _curves(trial: Trial) -> list[dict[str, Any]]:
+def curves_of(trial: Trial) -> list[dict[str, Any]]:
+    """The test error of each run, seed and epoch."""
     return [
         {"run": run, "seed": outcome.seed, "epoch": epoch, "error": error}
         for run, outcomes in trial.runs.items()
@@ -60,5 +61,6 @@ def _curves(trial: Trial) -> list[dict[str, Any]]:
     ]
 
 
-def _ends(trial: Trial) -> list[dict[str, Any]]:
+def ends_of(trial: Trial) -> list[dict[str, Any]]:
+    """The test error of each run and seed after its training."""
     return [{"run": run, "error": outcome.top1_error} for run, outcomes in trial.runs.items() for outcome in outcomes]

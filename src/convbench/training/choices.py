@@ -36,8 +36,6 @@ def choose_for(recipe: Recipe, device: torch.device, processes: int) -> Choices:
     """By what the device can do: bf16 or fp16 where their products are native, compiled code on GPUs.
 
     On processors, compiled training was not faster than eager in bf16 with our operators.
-
-    Raises RequestError for a precision that the device does not have.
     """
     on_gpu = device.type == "cuda"
     return Choices(

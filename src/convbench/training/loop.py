@@ -16,12 +16,13 @@ from typing import Any, NoReturn
 import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from convbench.errors import ConvbenchError, RequestError
 from convbench.files import make_folder, write_whole
 from convbench.progress import progress
 from convbench.randomness import number
+from convbench.standing import Teller
+from convbench.training.average import running_mean
 from convbench.training.board import Board
 from convbench.training.choices import choose_for
 from convbench.training.divergence import LossWatch
@@ -181,8 +182,7 @@ class _Training:
             found = f"{self.processes.count}, {type(learnt).__name__}"
             raise RequestError(f"optimiser sdlm: expected one process, images in memory, found {found}; nearest is sgd")
         self.arithmetic = Arithmetic(self.choices.precision, self.device)
-        decay = recipe.average
-        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+        self.average = None if recipe.average is None else running_mean(net, recipe.average)
         self.losses = LossWatch()
         self.board: Board | None = None
         self.history: list[Metrics] = []
@@ -212,6 +212,10 @@ class _Training:
         total = self.recipe.epochs * self.n - done
         if not self.steps_done:
             self.keep_weights()
+        teller = None
+        if self.folder is not None and self.processes.first:
+            teller = Teller(self.folder, self.recipe.network, self.recipe.epochs, self.n)
+            teller.tell(len(self.history), self.step * self.recipe.batch_size)
         with progress(self.recipe.network, total, "images") if self.processes.first else nullcontext() as bar:
             for epoch in range(len(self.history), self.recipe.epochs):
                 self.set_mode()
@@ -230,10 +234,13 @@ class _Training:
                     self.seconds, before = self.seconds + time.perf_counter() - before, time.perf_counter()
                     if bar is not None:
                         bar.advance(batch.size)
+                        bar.note(describe(self.history, self.waited / self.seconds))
+                    if teller is not None:
+                        teller.tell(epoch, min(self.step * self.recipe.batch_size, self.n))
                     self.save_if_due()
-                metrics = self.end_epoch(epoch)
-                if bar is not None:
-                    bar.note(describe(metrics))
+                self.end_epoch(epoch)
+                if teller is not None:
+                    teller.tell(epoch + 1, 0, at_once=True)
         if self.average is not None:
             self.net.load_state_dict(self.average.module.state_dict())
 
@@ -304,7 +311,7 @@ class _Training:
             + (f" (the last good state is {self.folder}/state.pt)" if saved else "")
         )
 
-    def end_epoch(self, epoch: int) -> Metrics:
+    def end_epoch(self, epoch: int) -> None:
         """Judge the epoch, write it down, and begin the next."""
         is_judged = (epoch + 1) % self.judge_every == 0 or epoch + 1 == self.recipe.epochs
         test, validation = self.judgement(self.test if is_judged else None), self.judgement(self.validation)
@@ -330,7 +337,6 @@ class _Training:
         self.note_bad_files()
         self.keep_weights()
         self.save()
-        return metrics
 
     def keep_weights(self) -> None:
         """Write down the weights, those that are judged, where the epochs so far are among those to be kept."""
@@ -412,9 +418,12 @@ class _Training:
         self.loss, self.wrong = (state[name].to(self.device) for name in ("loss", "wrong"))
 
 
-def describe(metrics: Metrics) -> str:
-    """A line beside the bar."""
-    test = "" if metrics.test_error is None else f", test {metrics.test_error:.2f} %"
-    test += "" if metrics.test_ap50 is None else f", test AP50 {metrics.test_ap50:.3f}"
-    wait = f", waited {metrics.data_wait:.0%} for data" if metrics.data_wait >= 0.01 else ""
-    return f"epoch {metrics.epoch}, loss {metrics.loss:.4f}{test}{wait}"
+def describe(history: list[Metrics], waiting: float) -> str:
+    """A line beside the bar: the last epoch, and the share of this one in which the network waited for images."""
+    told = []
+    if history:
+        last = history[-1]
+        told += [f"epoch {last.epoch}", f"loss {last.loss:.4f}"]
+        told += [] if last.test_error is None else [f"test {last.test_error:.2f} %"]
+        told += [] if last.test_ap50 is None else [f"test AP50 {last.test_ap50:.3f}"]
+    return ", ".join([*told, f"waiting {waiting:.0%} for data"] if waiting >= 0.01 else told)

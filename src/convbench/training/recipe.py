@@ -98,7 +98,8 @@ class Recipe:
     pieces: in which a batch goes through the network, where it is too large for the memory; batch normalisation sees
         one at a time
     clip_norm: the longest that the vector of all gradients may be
-    average: the decay, a step, of a running mean of the parameters, which is evaluated and kept
+    average: the decay, a step, of a running mean of the parameters and of batch normalisation's statistics, which is
+        evaluated and kept
     filter_radius: the largest root mean square of a convolution's filter, renormalised after each step
     initial_weights: a file of weights to begin from; layers that are not in it, or of another shape, begin anew
     initial_layers: only those whose names begin so; default all

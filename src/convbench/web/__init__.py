@@ -1,0 +1,1 @@
+"""The explorer: networks, photographs, digits and runs on one local page."""

@@ -1,0 +1,96 @@
+"""The trained networks that the explorer can show: those of the runs, and those whose files it was started with."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from convbench.bench.evaluate import WEIGHTS, Loaded, load_network
+from convbench.errors import ConvbenchError
+from convbench.models import published_input
+from convbench.report.records import Record, read_record
+from convbench.web.photographs import MissingError
+
+KEPT = 3  # networks in memory, the last that were asked for
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of them.
+
+    id: as the page names it; never a path, as it is looked up among those that are there
+    run: the run's folder, where it was trained here
+    colours: whether it is a network for colour photographs
+    """
+
+    id: str
+    network: str
+    title: str
+    weights: Path
+    run: Path | None
+    colours: bool
+
+
+class Trained:
+    """Known by their ids; read when first asked for, and kept for a while."""
+
+    def __init__(self, runs: Path, weights: dict[str, Path], kept: int = KEPT) -> None:
+        """kept: networks in memory"""
+        self.runs, self.weights, self.kept = runs, weights, kept
+        self._lock, self._loaded = threading.Lock(), OrderedDict[tuple[str, int], Loaded]()
+        self._records: dict[Path, tuple[int, Record | None]] = {}  # with the time of the file
+
+    def choices(self) -> list[Choice]:
+        """Those named at the start first, then the runs', as the folders stand now."""
+        named = [Choice(name, name, name, file, None, _sees_colours(name)) for name, file in self.weights.items()]
+        return [*named, *self._of_runs()]
+
+    def choice(self, id: str) -> Choice:
+        """MissingError for an unknown id."""
+        for one in self.choices():
+            if one.id == id:
+                return one
+        raise MissingError(f"no trained network {id[:80]!r} is here")
+
+    def version(self, id: str) -> tuple[str, int]:
+        """Another one for other weights by the same id."""
+        return id, self.choice(id).weights.stat().st_mtime_ns
+
+    def load(self, id: str) -> Loaded:
+        """The network with its weights; what `load_network` raises."""
+        choice, key = self.choice(id), self.version(id)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = load_network(choice.network, choice.weights)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > self.kept:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+    def _of_runs(self) -> list[Choice]:
+        found = []
+        for weights in sorted(self.runs.glob(f"*/*/{WEIGHTS}")):
+            record, folder = self._record(weights.with_name("record.json")), weights.parent
+            if record is not None and record.status == "done" and record.subject.kind == "network":
+                name = record.subject.name
+                id = f"{folder.parent.name}/{folder.name}"
+                found.append(Choice(id, name, record.title, weights, folder, _sees_colours(name)))
+        return found
+
+    def _record(self, path: Path) -> Record | None:
+        """None where there is none, or it is broken, of which the runs' page tells."""
+        try:
+            changed = path.stat().st_mtime_ns
+            if self._records.get(path, (None, None))[0] != changed:
+                self._records[path] = changed, read_record(path)
+        except FileNotFoundError:
+            return None
+        except ConvbenchError:
+            self._records[path] = changed, None
+        return self._records[path][1]
+
+
+def _sees_colours(network: str) -> bool:
+    return published_input(network)[0] == 3
