@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -89,7 +90,7 @@ def router(explorer: Explorer) -> APIRouter:
     @routes.get(
         "/api/photographs/{id}.png",
         response_class=Response,
-        responses=problems(404, 503) | {200: {"content": {"image/png": {}}, "description": "The photograph"}},
+        responses=problems(404, 422, 503) | {200: {"content": {"image/png": {}}, "description": "The photograph"}},
     )
     async def photograph(id: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """A photograph as it is kept, at most 1,024 pixels a side."""
@@ -190,7 +191,11 @@ def router(explorer: Explorer) -> APIRouter:
         if known is not None:
             return Nines(found=NineFound.of(known))
         if searched.data is None or not search:
-            return Nines(data=searched.data, images=IMAGES, command=command(choice, layer, unit, method))
+            return Nines(
+                data=searched.data and FilePath(searched.data).name,
+                images=IMAGES,
+                command=command(choice, layer, unit, method),
+            )
         what = await searched.top9(network, layer, unit, method)
         return Nines(waiting=what) if isinstance(what, Waiting) else Nines(found=NineFound.of(what))
 

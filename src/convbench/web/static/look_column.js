@@ -6,7 +6,7 @@ import { draw, frame, make, number, percent, placed, progress, settled } from ".
 
 const BROKEN_OFF = { // what is asked anew, and what with it
   answers: ["answers", "maps", "unit", "nine", "cover"],
-  maps: ["maps", "unit", "nine"], unit: ["unit", "nine"], nine: ["nine"], cover: ["cover"],
+  maps: ["maps", "unit", "nine"], unit: ["unit"], nine: ["nine"], cover: ["cover"],
 };
 const METHODS = { deconvnet: "deconvnet", guided: "guided backpropagation", gradient: "gradient" };
 const MANY = 64;
@@ -37,6 +37,7 @@ export class Column {
       await work(control.signal);
     } catch (error) {
       if (control.signal.aborted) return;
+      if (!this.info) this.get(".title").textContent = this.network;
       this.get(".problem").textContent = error.message;
       this.get(".problem").hidden = false;
     }
@@ -95,7 +96,7 @@ export class Column {
   }
 
   choose(layer) {
-    [this.layer, this.unit, this.position] = [layer, null, null];
+    [this.layer, this.unit, this.position, this.called] = [layer, null, null, null];
     this.showMaps();
   }
 
@@ -139,7 +140,7 @@ export class Column {
   }
 
   tile(one, widest) {
-    const choose = () => { [this.unit, this.position] = [one.unit, null]; this.showUnit(); };
+    const choose = () => { [this.unit, this.position, this.called] = [one.unit, null, one.name]; this.showUnit(); };
     const said = { type: "button", "data-unit": one.unit, "aria-pressed": String(one.unit === this.unit), onclick: choose };
     const name = one.name ?? one.unit;
     if (one.picture) {
@@ -151,30 +152,31 @@ export class Column {
     return make("button", said, make("span", {}, `${name}`), make("span", { class: "track" }, bar), make("small", {}, number(one.greatest)));
   }
 
-  showUnit() {
+  // Of another place the strongest images are the same.
+  showUnit(isElsewhere = false) {
+    if (!isElsewhere) this.showNine();
     this.root.querySelectorAll(".tiles button").forEach((one) => one.setAttribute("aria-pressed", String(Number(one.dataset.unit) === this.unit)));
     this.run("unit", async (signal) => {
       const [row, column] = this.position ?? [null, null];
       const asked = { photograph: this.photograph, layer: this.layer, unit: this.unit, row, column, method: this.method };
       this.drawUnit(await this.ask("projection", asked, signal));
-      await this.showNine();
     });
   }
 
   drawUnit(found) {
     const [width, height] = this.size;
     const at = found.position ? ` at row ${found.position[0]}, column ${found.position[1]}` : "";
-    this.get(".unit .name").textContent = `${found.layer}, unit ${found.unit}${at}: ${number(found.activation)}`;
+    this.get(".unit .name").textContent = `${found.layer}, unit ${found.unit}${this.called ? `, ${this.called}` : ""}${at}: ${number(found.activation)}`;
     this.get(".unit").hidden = false;
     const note = this.note(found);
     this.get(".note").textContent = note;
     this.get(".note").hidden = !note;
-    frame(this.get(".seen"), found.box, "box");
-    draw(this.get(".projection"), { href: found.projection, width, height, label: `Unit ${found.unit} projected to the pixels` });
-    frame(this.get(".projection"), found.box, "box");
-    const sees = found.sees ? `sees ${found.sees[0]} × ${found.sees[1]} pixels, framed` : "sees the whole photograph";
-    this.get(".whole figcaption").textContent = `${METHODS[found.method]}; grey is zero; ${sees}`;
     const all = found.box[0] === 0 && found.box[1] === 0 && found.box[2] === height && found.box[3] === width;
+    frame(this.get(".seen"), all ? null : found.box, "box");
+    draw(this.get(".projection"), { href: found.projection, width, height, label: `Unit ${found.unit} projected to the pixels` });
+    frame(this.get(".projection"), all ? null : found.box, "box");
+    const sees = all || !found.sees ? "it sees all of the photograph" : `it sees ${found.sees[0]} × ${found.sees[1]} pixels, framed`;
+    this.get(".whole figcaption").textContent = `${METHODS[found.method]}; grey is zero; ${sees}`;
     this.root.querySelectorAll(".part").forEach((one) => { one.hidden = all; });
     draw(this.get(".patch"), { href: this.input, width, height, part: found.box, label: "The part of the photograph that it sees" });
     draw(this.get(".signal"), { href: found.projection, width, height, part: found.box, label: "The projection in that part" });
@@ -188,7 +190,7 @@ export class Column {
       if (!firmly) return;
       mark(y, x);
       this.position = [y, x];
-      this.showUnit();
+      this.showUnit(true);
     });
     mark(...found.position);
     map.querySelector("figcaption").textContent = "its map: click a place to project that";
