@@ -76,7 +76,11 @@ class RegionHead(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
+    """Of a classification network: the trunk, which gives `channels` maps; the body, which makes `width` values of a
+    region of `region` x `region` places.
+    """
+
     trunk: Trunk
     channels: int
     body: nn.Sequential
@@ -95,7 +99,7 @@ class FasterRCNN(Detector):
     over are sure to be background.
     """
 
-    def __init__(self, parts: _Parts, num_classes: int, side: int) -> None:
+    def __init__(self, parts: Parts, num_classes: int, side: int) -> None:
         super().__init__()
         self.trunk, self.region, self.channels = parts.trunk, parts.region, parts.channels
         self.num_classes, self.side, self.finding = num_classes, side, FINDING
@@ -189,7 +193,7 @@ def faster_rcnn_vgg16(*, num_classes: int = 90, side: int = 600) -> FasterRCNN:
     vgg = build("vgg16")
     assert isinstance(vgg, nn.Sequential)
     trunk, body = split(vgg, "relu5_3", ("pool5", "fc8"))
-    return FasterRCNN(_Parts(trunk, 512, body, 4096, 7), num_classes, side)
+    return FasterRCNN(Parts(trunk, 512, body, 4096, 7), num_classes, side)
 
 
 def faster_rcnn_inception_v2(*, num_classes: int = 90, side: int = 600) -> FasterRCNN:
@@ -197,7 +201,7 @@ def faster_rcnn_inception_v2(*, num_classes: int = 90, side: int = 600) -> Faste
     inception = build("inception_v2_slim")
     assert isinstance(inception, nn.Sequential)
     trunk, body = split(inception, "inception_4d", ("drop", "fc"))
-    return FasterRCNN(_Parts(trunk, 576, body, 1024, 14), num_classes, side)
+    return FasterRCNN(Parts(trunk, 576, body, 1024, 14), num_classes, side)
 
 
 def faster_rcnn_mobilenet_v1(*, num_classes: int = 90, side: int = 600) -> FasterRCNN:
@@ -205,4 +209,4 @@ def faster_rcnn_mobilenet_v1(*, num_classes: int = 90, side: int = 600) -> Faste
     mobilenet = build("mobilenet_v1")
     assert isinstance(mobilenet, nn.Sequential)
     trunk, body = split(mobilenet, "separable11", ("fc",))
-    return FasterRCNN(_Parts(trunk, 512, body, 1024, 14), num_classes, side)
+    return FasterRCNN(Parts(trunk, 512, body, 1024, 14), num_classes, side)
