@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from convbench.bench.execute import build_for
-from convbench.data import Dataset, open_dataset
+from convbench.data import Dataset, Preprocessing, open_dataset
+from convbench.models import build
 from convbench.training.loop import Metrics, fit
 from convbench.training.recipe import Recipe, parse_recipe
+from convbench.weights import save_weights
 
 OPTIMISERS = {
     "sgd": {"name": "sgd", "lr": 0.02, "momentum": 0.9, "nesterov": True},
@@ -55,3 +59,17 @@ def measured(history: list[Metrics]) -> list[tuple[Any, ...]]:
 def same_state(first: nn.Module, second: nn.Module) -> bool:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(one, other) for one, other in pairs)
+
+
+def untrained_weights(folder: Path, classes: tuple[str, ...]) -> Path:
+    """A file of a ResNet-20 for colours as a training would leave it, which has learnt nothing."""
+    torch.manual_seed(0)
+    said = {
+        "network": "resnet20",
+        "classes": classes,
+        "input_shape": (3, 32, 32),
+        "preprocessing": asdict(Preprocessing()),
+    }
+    file = folder / "resnet20.safetensors"
+    save_weights(build("resnet20", num_classes=len(classes)), file, said)
+    return file

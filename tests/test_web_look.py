@@ -37,6 +37,7 @@ from convbench.web.app import create_app
 from convbench.web.explorer import Settings
 from convbench.web.trained import Choice
 from convbench.weights import save_weights
+from small_trainings import untrained_weights
 
 CLASSES = ("cat", "dog", "ship", "truck", "frog")
 
@@ -55,17 +56,7 @@ def told(answers: Any) -> list[tuple[int, str]]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of a small network for colours; that it learnt nothing does not matter to how it is shown."""
-    torch.manual_seed(0)
-    net = build("resnet20", num_classes=len(CLASSES))
-    file = tmp_path_factory.mktemp("weights") / "resnet20.safetensors"
-    said = {
-        "network": "resnet20",
-        "classes": CLASSES,
-        "input_shape": (3, 32, 32),
-        "preprocessing": asdict(Preprocessing()),
-    }
-    save_weights(net, file, said)
-    return file
+    return untrained_weights(tmp_path_factory.mktemp("weights"), CLASSES)
 
 
 @pytest.fixture(scope="module")
