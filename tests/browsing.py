@@ -82,7 +82,7 @@ def explorer(runs: Path, *options: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)  # on a busy machine Python takes its time to end
+            assert process.wait(30) == 0
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, FastAPI, Path, Query
 from fastapi.responses import HTMLResponse
 
 from convbench.counting import CONVENTIONS
 from convbench.detection.registry import names as detectors
 from convbench.errors import RequestError
+from convbench.report.drawing import Figure
 from convbench.report.published_figures import told_errors, told_facts, told_precisions
+from convbench.report.records import Record
 from convbench.report.retelling import describe_network
 from convbench.web.counted import FORWARD, count, judge
 from convbench.web.explorer import Explorer
@@ -36,18 +41,29 @@ SUITES = {True: "detection-matrix", False: COMPARISON}  # which measures detecto
 
 def router(explorer: Explorer) -> APIRouter:
     """`/networks` and `/networks/NAME`."""
-    pages = APIRouter(include_in_schema=False)
     once, measured = Once(explorer.slow), Measured(explorer.settings.runs)
+
+    async def charts() -> tuple[list[Record], Figure, Figure | None]:
+        """What is measured, and the charts of the first page, which take seconds when they are drawn first."""
+        records = await explorer.quick.do(measured.records)
+        timed = timed_networks(records)
+        operations = await once.do("operations", error_against_operations)
+        return records, operations, await once.do(("latency", timed), partial(error_against_latency, timed))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        drawing = asyncio.ensure_future(charts())
+        yield
+        drawing.cancel()
+
+    pages = APIRouter(include_in_schema=False, lifespan=lifespan)
 
     @pages.get("/networks")
     async def networks(
         family: Annotated[str, Query(max_length=40)] = "", text: Annotated[str, Query(max_length=80)] = ""
     ) -> HTMLResponse:
         """All networks and detectors, or those of a family, or that have a text."""
-        records = await explorer.quick.do(measured.records)
-        timed = timed_networks(records)
-        operations = await once.do("operations", error_against_operations)
-        latency = await once.do(("latency", timed), partial(error_against_latency, timed))
+        records, operations, latency = await charts()
 
         def made() -> HTMLResponse:
             return page(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,7 +42,7 @@ def serve_explorer(
     data_dir: Path | None,
     say: Callable[[str], None] = SAY,
 ) -> None:
-    """Answer until SIGINT or SIGTERM.
+    """Answer until SIGINT or SIGTERM, which end the process.
 
     port: 0 takes any that is free
     allowed: names by which browsers may ask for it, beside this machine's and `host`
@@ -72,8 +74,13 @@ def serve_explorer(
     )
     shown = f"[{host}]" if ":" in host else host
     say(f"explorer: http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)")
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            one, lambda *_: None
+        )  # uvicorn heeds them, and raises again what ended it: here that is no failure
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
+    os._exit(0)  # else Python waits for threads that are drawing what nobody will see
 
 
 def _listen(host: str, port: int) -> socket.socket:
