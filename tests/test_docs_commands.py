@@ -31,6 +31,7 @@ OURS = [(page, line) for page, line in LINES if re.match(r"(torchrun .* -m )?con
 OTHERS = ("make", "pytest", "python", "source")  # programs of others
 
 UNDERSTOOD = {  # of what is not run here, how it begins, and why
+    'data check "s3:': "fetches shards from a store; test_stores.py does from one of its own",
     "train": "minutes to weeks; test_training.py trains by each recipe, test_readme.py on a folder",
     "detect": "trains; test_readme.py runs the same on stand-ins, test_detection_training.py takes other weights",
     "run": "minutes to days; test_readme.py does a run of each kind, test_cluster.py some on Ray",

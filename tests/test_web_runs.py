@@ -440,7 +440,7 @@ class TestInABrowser:
         with explorer(DOCS) as url, browser() as opened, page_of(opened) as page:
             page.goto(url + "/runs/lecun1998/lenet5")
             page.wait_for_selector(".making", state="detached", timeout=120_000)
-            page.wait_for_selector("#charts svg path")
+            page.wait_for_selector("#charts svg path", state="attached")  # a straight line counts as hidden
             page.locator("#charts svg").first.focus()
             page.keyboard.press("Home")
             assert page.inner_text("#readout") == "epoch 1: loss 4.7096, test 2.50 %, training set 5.38 %"
