@@ -169,3 +169,21 @@ def test_the_training_table_is_the_benchmarks() -> None:
         assert float(ours.replace(",", "")) == rates["ours"] and float(usual.replace(",", "")) == rates["usual"]
     (mean,) = (line["geometric_mean"] for line in lines if "geometric_mean" in line)
     assert f"In geometric mean {mean:.2f}." in text
+
+
+def test_the_explorers_times_are_those_of_its_record() -> None:
+    kept, text = json.loads((DOCS / "performance/explorer.json").read_text()), (DOCS / "performance.md").read_text()
+    medians = [page["median"] for page in kept["pages"].values()]
+    slow = max(kept["first"], key=kept["first"].get)
+    for figure in (
+        f"in {kept['digit']['median']:.0f} ms, and a photograph",
+        f"in {kept['photograph']['median']:.0f} ms; pages",
+        f"in {min(medians):.0f} to {max(medians):.0f} ms once they were made",
+        f"/networks takes {kept['first']['/networks'] / 1000:.1f} s",
+        f"page {kept['first'][slow] / 1000:.1f} s",
+        f"each waits {kept['crowd']['median']:.0f} ms, the unluckiest {kept['crowd']['slowest']:.0f}",
+    ):
+        assert figure in " ".join(text.split()), figure
+    goals = kept["goals"]
+    assert max(medians) < goals["page"] and kept["digit"]["median"] < goals["digit"]
+    assert kept["photograph"]["median"] < goals["photograph"]
