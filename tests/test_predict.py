@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from convbench import progress as progress_module
-from convbench.bench.predict import Answer, Prediction, fit_size, predict
+from convbench.bench.predict import Answer, Prediction, predict
 from convbench.data import Preprocessing, open_dataset
 from convbench.errors import ConvbenchError, RequestError
 from convbench.evaluation import score_images
 from convbench.evaluation.scoring import MOST, PIXELS, batch_size
+from convbench.evaluation.source import fit_size
 from convbench.models import build
 from convbench.report.predictions import print_predictions
 from convbench.weights import save_weights
@@ -123,6 +124,8 @@ def test_a_network_for_small_images_gets_the_centre(photograph: Path, tmp_path: 
     assert predict([photograph], "mobilenet_v1_025", small) == predict([photograph], "mobilenet_v1_025", told)
     assert fit_size(Preprocessing(pad=4), 32) == Preprocessing(pad=4, shorter=24, crop=24)
     assert fit_size(AS_IMAGENET, 32) == AS_IMAGENET
+    # of what a window was cut is not said: not its pixels alone, which of a large photograph are hardly any
+    assert fit_size(Preprocessing(crop=112), 112) == Preprocessing(crop=112, shorter=128)
 
 
 def test_what_is_no_image_is_one_line(weights: Path, photograph: Path, tmp_path: Path) -> None:

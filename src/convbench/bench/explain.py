@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from convbench import explain
 from convbench.bench.evaluate import WEIGHTS, Loaded, load_network
 from convbench.bench.networks import open_network
-from convbench.bench.predict import fit_size
 from convbench.bench.score import open_source
 from convbench.bench.store import RunFolder
 from convbench.data import Dataset, Preprocessing
 from convbench.data.photographs import read_photograph, require_image_file
 from convbench.errors import RequestError
-from convbench.evaluation.source import Source, preprocessing_for
+from convbench.evaluation.source import Source, fit_size, preprocessing_for
 from convbench.explain.projection import Method
 from convbench.weights import load_file
 from convbench.weights.files import read_weight_file

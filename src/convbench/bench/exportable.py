@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from convbench.bench.evaluate import load_network
 from convbench.bench.networks import Shape, open_network
-from convbench.bench.predict import fit_size
 from convbench.data import Preprocessing, open_dataset
 from convbench.data.samples import sample_photographs
 from convbench.errors import RequestError
+from convbench.evaluation.source import fit_size
 from convbench.timing.int8 import CALIBRATION
 
 BATCH = 8

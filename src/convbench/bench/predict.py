@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from convbench.bench.evaluate import Loaded, load_network
-from convbench.data import Preprocessing
 from convbench.data.photographs import read_photograph, require_image_file
 from convbench.data.samples import sample_photographs
 from convbench.errors import ConvbenchError, RequestError
 from convbench.evaluation.scoring import score_batches
+from convbench.evaluation.source import fit_size
 from convbench.progress import track
 from convbench.timing.choice import AUTO, Choice, choose
 
@@ -102,14 +102,6 @@ def predict(
             raise ConvbenchError(f"{file}, {network} with {weights}: {error}") from error
         predictions.append(Prediction(file, answers))
     return predictions
-
-
-def fit_size(preprocessing: Preprocessing, side: int) -> Preprocessing:
-    """`preprocessing` such that any photograph comes out with `side` pixels; as it is where it fixes a size itself."""
-    if any(step is not None for step in (preprocessing.shorter, preprocessing.crop, preprocessing.size)):
-        return preprocessing
-    inside = side - 2 * preprocessing.pad
-    return replace(preprocessing, shorter=inside, crop=inside)
 
 
 def answer_image(loaded: Loaded, image: Tensor, top: int = 5) -> tuple[Answer, ...]:

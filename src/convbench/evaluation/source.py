@@ -43,13 +43,16 @@ def images_of(source: Source, channels: int, chunk: int) -> Iterator[list[Tensor
 
 
 def preprocessing_for(source: Source, preprocessing: Preprocessing, side: int) -> Preprocessing:
-    """What is left to do on images in memory; for photographs, what makes side x side of each.
+    """What is left to do on images in memory; for photographs, what makes side x side of each."""
+    return preprocessing.for_dataset(source) if isinstance(source, Dataset) else fit_size(preprocessing, side)
+
+
+def fit_size(preprocessing: Preprocessing, side: int) -> Preprocessing:
+    """`preprocessing` such that a photograph of any size comes out with `side` pixels.
 
     A network that was trained on photographs kept in memory may say what it cuts out, and not of how much: then the
     shorter side gets 8/7 of it, 256 pixels for 224. Where it says nothing, it sees the central square.
     """
-    if isinstance(source, Dataset):
-        return preprocessing.for_dataset(source)
     if preprocessing.shorter or preprocessing.size:
         return preprocessing
     inside = preprocessing.crop or side - 2 * preprocessing.pad
