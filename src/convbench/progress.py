@@ -112,7 +112,7 @@ class _Told:
         self.listener(self.description, self.done, self.total)
 
     def note(self, text: str) -> None:
-        pass  # of a name that comes and goes while the count stands
+        """A listener is told of counts alone."""
 
 
 class _Lines:

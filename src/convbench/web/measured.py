@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from convbench.errors import ConvbenchError
 from convbench.report.efficiency import UNKNOWN, milliseconds, three_digits
 from convbench.report.profiles import Measurements, Timed
-from convbench.report.records import Record, read_record
+from convbench.report.records import Record
 from convbench.report.results import Machine
+from convbench.web.kept_records import KeptRecords
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Measured:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
-        self._read = dict[Path, tuple[int, Record | None]]()  # with the time of the file
+        self._kept = KeptRecords()
 
     def records(self) -> list[Record]:
         """Of networks and detectors that were costed and measured, suite by suite; broken ones are left out, as the
         runs' page tells of them."""
-        found = [self._record(path) for path in sorted(self.runs.glob("*/*/record.json"))]
-        return [record for record in found if record is not None]
+        found = [self._kept.get(path) for path in sorted(self.runs.glob("*/*/record.json"))]
+        return [one for one in found if one and one.status == "done" and _measurements(one) is not None]
 
     def of(self, network: str) -> list[MeasuredRun]:
         """The measurements of one network or detector, as it was published."""
@@ -58,23 +58,6 @@ class Measured:
             and not record.subject.arguments
             and (measurements := _measurements(record)) is not None
         ]
-
-    def _record(self, path: Path) -> Record | None:
-        try:
-            changed = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
-        if self._read.get(path, (None, None))[0] != changed:
-            self._read[path] = changed, _profiled(path)
-        return self._read[path][1]
-
-
-def _profiled(path: Path) -> Record | None:
-    try:
-        record = read_record(path)
-    except (ConvbenchError, OSError):
-        return None
-    return record if record.status == "done" and _measurements(record) is not None else None
 
 
 def _measurements(record: Record) -> Measurements | None:

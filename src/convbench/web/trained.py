@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.bench.evaluate import WEIGHTS, Loaded, load_network
-from convbench.errors import ConvbenchError
 from convbench.models import published_input
-from convbench.report.records import Record, read_record
+from convbench.web.kept_records import KeptRecords
 from convbench.web.photographs import MissingError
 
 KEPT = 3  # networks in memory, the last that were asked for
@@ -40,7 +39,7 @@ class Trained:
         """kept: networks in memory"""
         self.runs, self.weights, self.kept = runs, weights, kept
         self._lock, self._loaded = threading.Lock(), OrderedDict[tuple[str, int], Loaded]()
-        self._records: dict[Path, tuple[int, Record | None]] = {}  # with the time of the file
+        self._records = KeptRecords()
 
     def choices(self) -> list[Choice]:
         """Those named at the start first, then the runs', as the folders stand now."""
@@ -72,24 +71,12 @@ class Trained:
     def _of_runs(self) -> list[Choice]:
         found = []
         for weights in sorted(self.runs.glob(f"*/*/{WEIGHTS}")):
-            record, folder = self._record(weights.with_name("record.json")), weights.parent
+            record, folder = self._records.get(weights.with_name("record.json")), weights.parent
             if record is not None and record.status == "done" and record.subject.kind == "network":
                 name = record.subject.name
                 id = f"{folder.parent.name}/{folder.name}"
                 found.append(Choice(id, name, record.title, weights, folder, _sees_colours(name)))
         return found
-
-    def _record(self, path: Path) -> Record | None:
-        """None where there is none, or it is broken, of which the runs' page tells."""
-        try:
-            changed = path.stat().st_mtime_ns
-            if self._records.get(path, (None, None))[0] != changed:
-                self._records[path] = changed, read_record(path)
-        except FileNotFoundError:
-            return None
-        except ConvbenchError:
-            self._records[path] = changed, None
-        return self._records[path][1]
 
 
 def _sees_colours(network: str) -> bool:
