@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 from browsing import explorer
 from convbench.cli import app as commands
 from convbench.errors import ConvbenchError, RequestError
-from convbench.web import photographs, safety
+from convbench.web import photographs, safety, trained
 from convbench.web.app import create_app
 from convbench.web.desk import BusyError, Desk
 from convbench.web.explorer import Settings
 from convbench.web.photographs import MissingError, Photographs, decode
-from convbench.web.serve import parse_weights
+from convbench.web.serve import CONNECTIONS, parse_weights
 
 HERE = "http://127.0.0.1"
 
@@ -273,3 +273,19 @@ class TestCommand:
     def test_no_photograph_reaches_a_file(self, client: TestClient) -> None:
         for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"):
             assert client.get(path).status_code in (404, 405)
+
+
+def test_the_limits_are_those_of_the_document(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs/explorer.md").read_text()
+    made = create_app(Settings(runs=tmp_path)).state.explorer
+    assert f"| {safety.MOST_BYTES // 2**20} MiB, within {safety.BODY_SECONDS:g} seconds |" in text
+    assert f"| within {safety.HEAD_SECONDS:g} seconds |" in text
+    assert f"| {CONNECTIONS} at a time | 503 |" in text
+    assert f"{photographs.MOST_PIXELS // 10**6} million pixels" in text
+    assert f"the last {photographs.KEPT}, in memory alone, at most {photographs.SIDE:,} pixels" in text
+    for desk in (made.quick, made.slow):
+        assert f"one at a time, {desk.places - 1} wait, {desk.seconds:g} seconds" in text
+    assert f"the last {trained.KEPT} that were asked for" in text
+    for kind in photographs.FORMATS:
+        assert kind.lower() in text.lower()
+    made.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from convbench.bench.evaluate import WEIGHTS, Loaded, load_network
 from convbench.models import published_input
 from convbench.web.kept_records import KeptRecords
 from convbench.web.photographs import MissingError
+from convbench.web.recent import Recent
 
 KEPT = 3  # networks in memory, the last that were asked for
 
@@ -37,8 +36,8 @@ class Trained:
 
     def __init__(self, runs: Path, weights: dict[str, Path], kept: int = KEPT) -> None:
         """kept: networks in memory"""
-        self.runs, self.weights, self.kept = runs, weights, kept
-        self._lock, self._loaded = threading.Lock(), OrderedDict[tuple[str, int], Loaded]()
+        self.runs, self.weights = runs, weights
+        self._loaded = Recent[Loaded](kept)
         self._records = KeptRecords()
 
     def choices(self) -> list[Choice]:
@@ -59,14 +58,8 @@ class Trained:
 
     def load(self, id: str) -> Loaded:
         """The network with its weights; what `load_network` raises."""
-        choice, key = self.choice(id), self.version(id)
-        with self._lock:
-            if key not in self._loaded:
-                self._loaded[key] = load_network(choice.network, choice.weights)
-            self._loaded.move_to_end(key)
-            while len(self._loaded) > self.kept:
-                self._loaded.popitem(last=False)
-            return self._loaded[key]
+        choice = self.choice(id)
+        return self._loaded.get(self.version(id), lambda: load_network(choice.network, choice.weights))
 
     def _of_runs(self) -> list[Choice]:
         found = []
