@@ -17,6 +17,7 @@ from convbench.report.records import Run, measured
 from convbench.report.results import Result
 from convbench.report.seeds import title_of
 
+WIDEST = 7.4  # pixels of a letter or digit of a class's name, in the widest of the page's fonts
 KINDS = ("network", "rival", "ensemble")
 COLOURS = [f"var(--{kind})" for kind in KINDS]
 SHAPES = ["circle", "square", "triangle-up"]
@@ -197,7 +198,7 @@ def confusion(run: Run) -> Markup:
         item["colour"] = "var(--muted)" if right else "var(--heat)"
         item["shade"] = 0.1 if right else 0.04 + 0.66 * math.sqrt(item["n"] / top) * bool(item["n"])
         item["text"] = f"{item['n']}" if item["n"] else ""
-    left, right = max(16, 6 * max(map(len, classes)) + 6), _right_room(classes)
+    left, right = max(16, round(WIDEST * max(map(len, classes))) + 9), _right_room(classes)
     cell = min(32.0, (NARROW - left - right) / len(shown))
     side = cell * len(shown)
     limits = [-0.5, len(shown) - 0.5]
@@ -254,7 +255,7 @@ def _heads(classes: Sequence[str], x_scale: alt.Scale) -> alt.Chart:
 
 
 def _head_room(classes: Sequence[str]) -> int:
-    return 22 if _short(classes) else 16 + 5 * max(map(len, classes))
+    return 22 if _short(classes) else 18 + round(math.sin(math.radians(60)) * WIDEST * max(map(len, classes)))
 
 
 def _right_room(classes: Sequence[str]) -> int:
