@@ -25,6 +25,7 @@ from convbench.web.digit_readers import Kind, Readers
 from convbench.web.digit_rivals import answer, nearest
 from convbench.web.explorer import Explorer
 from convbench.web.pages import page
+from convbench.web.problems import problems
 
 AMPLITUDE = 1.7159  # of LeNet's squashing: all that its units can say lies between its negative and it
 ENCODED = 4 * -(-PAD * PAD // 3)  # characters of the pad's pixels in base64
@@ -36,11 +37,6 @@ LAYERS = {  # what each does, in a line
     "c5": "120 units, each of which sees all of S4, and so the whole digit.",
     "f6": "84 units that learn to paint the digit's printed shape: 7×12 pixels, one a unit.",
     "output": "How far F6 is from each of ten fixed bitmaps, in squared distance. The nearest answers.",
-}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "Not a drawing"},
-    422: {"description": "Malformed, or there can be no network"},
-    503: {"description": "The network is being trained, or too many ask at once: see Retry-After"},
 }
 
 
@@ -152,18 +148,18 @@ def router(explorer: Explorer) -> APIRouter:
         await explorer.quick.do(lambda: readers.look_again(retry=True))
         return page("digits.html.j2", "digits", "Digits", **_explained(), state=state_of(readers))
 
-    @routes.get("/api/digits", responses={503: ERRORS[503]})
+    @routes.get("/api/digits", responses=problems(503))
     async def state() -> State:
         """Who is there to read drawings."""
         await explorer.quick.do(readers.look_again)
         return state_of(readers)
 
-    @routes.post("/api/digits", responses=ERRORS)
+    @routes.post("/api/digits", responses=problems(400, 413, 422, 503))
     async def read(drawing: Drawing) -> Reading:
         """What LeNet-5, layer by layer, and its rivals make of a drawing."""
         return await explorer.quick.do(lambda: read_drawing(readers, decoded(drawing.pixels)))
 
-    @routes.get("/api/digits/samples", responses={422: ERRORS[422], 503: ERRORS[503]})
+    @routes.get("/api/digits/samples", responses=problems(422, 503))
     async def samples(
         kind: Kind = "each", number: Annotated[int, Query(ge=0, le=99, description="of ten digits each")] = 0
     ) -> list[Offered]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel
 
 from convbench.explain.layers import count_switches
 from convbench.explain.projection import Method
@@ -26,6 +25,7 @@ from convbench.web.look_answers import (
     Projected,
 )
 from convbench.web.pages import page
+from convbench.web.problems import problems
 from convbench.web.searched import IMAGES, Searched
 from convbench.web.seen import Order, Seen
 from convbench.web.trained import Choice
@@ -38,18 +38,6 @@ Photo = Annotated[str, Query(pattern="^[0-9a-f]{24}$", description="An id of an 
 LayerName = Annotated[str, Query(max_length=200, description="A name of /api/look/layers.")]
 Number = Annotated[int, Query(ge=0, le=10**6)]
 Maybe = Annotated[int | None, Query(ge=0, le=10**6)]
-
-
-class Problem(BaseModel):
-    """What is wrong, in one line."""
-
-    error: str
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers that tell of a problem."""
-    told = {400: "Wrong request", 404: "Not here", 422: "Cannot be worked on", 503: "Busy: ask again"}
-    return {status: {"model": Problem, "description": told[status]} for status in statuses}
 
 
 ASKED = problems(400, 404, 422, 503)
@@ -74,7 +62,7 @@ def router(explorer: Explorer) -> APIRouter:
 
     @routes.post(
         "/api/photographs",
-        responses=problems(400, 422, 503) | {413: {"model": Problem, "description": "Too many bytes"}},
+        responses=problems(400, 413, 422, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,

@@ -92,14 +92,7 @@ def view_cost(cost: Cost, detail: Detail | None) -> CostView:
         ("connections", f"{cost.connections:,}", "links between units, biases included"),
     ]
     if cost.network in detectors():
-        totals += [
-            (
-                part.name,
-                f"{part.macs:,}",
-                f"multiply-adds{f' in {part.times} runs' * (part.times > 1)}; {part.params:,} parameters",
-            )
-            for part in split_cost(cost)
-        ]
+        totals += [(part.name, f"{part.macs:,}", _often(part)) for part in split_cost(cost)]
     return CostView(
         strips=strips,
         unfolded=unfolded,

@@ -21,11 +21,12 @@ from convbench.standing import Standing
 from convbench.web.explorer import Explorer
 from convbench.web.pages import page
 from convbench.web.photographs import MissingError
+from convbench.web.problems import problems
 from convbench.web.shelf import Item, Shelf, Shelves, State, stamp_of
 from convbench.web.workshop import Made
 
 PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
-REFUSALS: dict[int | str, dict[str, Any]] = {404: {"description": "no such run"}, 503: {"description": "ask again"}}
+REFUSALS = problems(404, 422, 503)
 Name = Annotated[str, Path(max_length=1024)]
 
 
@@ -103,7 +104,7 @@ def router(explorer: Explorer) -> APIRouter:
 
     @pages.get(
         "/api/runs/{suite}/{run}/pictures/{position}",
-        responses=REFUSALS | {200: {"content": {"image/png": {}}}},
+        responses=REFUSALS | {200: {"content": {"image/png": {}}, "description": "The picture"}},
         response_class=Response,
     )
     async def picture(suite: Name, run: Name, position: Annotated[int, Path(ge=0, le=9999)]) -> Response:
