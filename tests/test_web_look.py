@@ -288,7 +288,7 @@ class TestSlow:
             finally:
                 ended.set()
 
-        client.get("/networks")  # whose charts are drawn from the start on: else it would be dropped in the line already
+        client.get("/networks")  # its charts are drawn from the start on: behind them it would be dropped in the line
         monkeypatch.setattr(errands, "FORGOTTEN", 0.3)
         monkeypatch.setattr(errands, "PATIENCE", 0.1)
         with monkeypatch.context() as within:
