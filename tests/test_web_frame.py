@@ -25,6 +25,7 @@ from convbench.web import photographs, safety, trained
 from convbench.web.app import create_app
 from convbench.web.desk import BusyError, Desk
 from convbench.web.explorer import Settings
+from convbench.web.once import Once
 from convbench.web.photographs import MissingError, Photographs, decode
 from convbench.web.serve import CONNECTIONS, parse_weights
 
@@ -187,6 +188,40 @@ class TestDesk:
             assert desk.taken == 0
 
         self.run(work, seconds=0.05)
+
+    def test_what_many_ask_for_is_done_once_and_kept(self) -> None:
+        async def work(desk: Desk) -> None:
+            once, gate, done = Once(desk, most=1), threading.Event(), list[int]()
+
+            def slow() -> int:
+                gate.wait()
+                done.append(1)
+                return 7
+
+            assert await once.glance("a", slow, 0.02) is None
+            asking = [asyncio.ensure_future(once.do("a", slow)) for _ in range(20)]
+            await asyncio.sleep(0.02)
+            assert desk.taken == 1
+            asking[0].cancel()
+            gate.set()
+            assert await asyncio.gather(*asking[1:]) == [7] * 19
+            assert await once.glance("a", slow, 0.5) == 7
+            assert len(done) == 1
+            assert await once.do("b", lambda: 8) == 8
+            assert await once.do("a", slow) == 7
+            assert len(done) == 2
+
+        self.run(work)
+
+    def test_what_failed_is_tried_again(self) -> None:
+        async def work(desk: Desk) -> None:
+            once = Once(desk)
+            for ask in (once.do, lambda *asked: once.glance(*asked, 5)):
+                with pytest.raises(RequestError, match="wrong"):
+                    await ask("a", lambda: _raise(RequestError("wrong")))
+            assert await once.do("a", lambda: 7) == 7
+
+        self.run(work)
 
 
 def _raise(error: Exception) -> None:

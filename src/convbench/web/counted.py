@@ -11,6 +11,7 @@ from convbench.claims.quantities import counted
 from convbench.counting import CONVENTIONS, Cost, open_convention
 from convbench.web.once import Once
 
+PATIENCE = 0.1  # seconds that a page waits for its claims
 FORWARD = tuple(name for name, one in CONVENTIONS.items() if one.part == "forward")  # all that a detector has
 
 
@@ -24,8 +25,9 @@ async def count(once: Once, network: str, convention: str) -> Cost:
     return replace(traced, convention=chosen)
 
 
-async def judge(once: Once, network: str) -> list[ClaimResult]:
-    """The deck's claims on the network; none for one that it does not mention."""
+async def judge(once: Once, network: str) -> list[ClaimResult] | None:
+    """The deck's claims on the network, none for one that it does not mention; None while they are being checked, which
+    takes seconds where they compare it with a network of a thousand layers."""
     if not any(network in claim.networks for claim in read_claims()):
         return []
-    return await once.do(("claims", network), lambda: check_claims(network=network))
+    return await once.glance(("claims", network), lambda: check_claims(network=network), PATIENCE)
