@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from convbench.report.comparison import BUSY
+
 WIDE = 100  # columns from which on all figures are shown
-BUSY = 5.0  # percent of other work that is worth a line
 STRIKING = 1.3  # times by which speed falls short of what the operations promise, from which on it is explained
 SLOWER_CLOCK = 0.95
 SMALL = 0.5  # percent of the time, below which layers are shown in one line

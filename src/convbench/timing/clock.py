@@ -40,10 +40,6 @@ class Timing:
     warm: bool
     drift: float
 
-    @property
-    def is_stable(self) -> bool:
-        return self.warm and self.drift == 0
-
 
 @dataclass(frozen=True)
 class Ratio:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-BUSY = 5.0  # percent of other work from which on it is worth a word
-
 
 @dataclass
 class Load:
@@ -28,10 +26,6 @@ class Load:
     stalled: float | None = None
     load_average: float | None = None
     mhz: tuple[float, float] | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        return self.other is not None and self.other > BUSY
 
 
 @dataclass(frozen=True)
