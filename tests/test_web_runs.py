@@ -464,7 +464,7 @@ class TestInABrowser:
     def test_a_training_grows_is_killed_and_goes_on(self, tmp_path: Path) -> None:
         folder = tmp_path / "train/two words"
         command = [sys.executable, "-m", "convbench", "train", "lenet5-relu", "--out", str(folder)]
-        passes = 120  # so many that it is not over before it is killed, on whatever machine
+        passes = 300  # so many that it is not over before it is killed, on whatever machine
         settings = {"data": "digits", "preprocessing.size": 16, "preprocessing.pad": 0, "images": 600, "epochs": passes}
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
