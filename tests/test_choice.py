@@ -167,6 +167,40 @@ class TestTheChoice:
         assert not tried and not memory.exists()
         assert choose(net, images, batches=10_000_000, memory=memory).engine == "faithful"
 
+    def test_is_eager_where_few_batches_are_to_come_and_nothing_is_remembered(
+        self, net: nn.Module, images: Tensor, memory: Path, engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(choice, "WORTH_S", 0)
+        engines["faithful"] = made("faithful")
+        few = choice.WORTH_BATCHES - 1
+        assert choose(net, images, batches=few, memory=memory).engine == "eager"
+        assert choose(net, images, batches=few + 1, memory=memory).engine == "faithful"
+        assert choose(net, images, batches=few, memory=memory).engine == "faithful"
+
+    def test_takes_little_of_the_work(
+        self, net: nn.Module, images: Tensor, memory: Path, engines: dict[str, Engine]
+    ) -> None:
+        """Of three slow engines each is called as often as it takes to compare them, and no more."""
+        calls: list[str] = []
+
+        def counted(name: str) -> Engine:
+            def start(net: nn.Module, example: Tensor, calibration: Tensor | None) -> Callable[[Tensor], Tensor]:
+                session = engines["eager"].make(net, example, calibration)
+
+                def run(images: Tensor) -> Tensor:
+                    calls.append(name)
+                    time.sleep(0.6)
+                    return session(images)
+
+                return run
+
+            return replace(ENGINES["eager"], name=name, make=start)
+
+        for name in ("one", "two"):
+            engines[name] = counted(name)
+        choose(net, images, memory=memory)
+        assert calls.count("one") == calls.count("two") == 3  # one to check, two to compare
+
     def test_fills_the_last_batch(self, net: nn.Module, images: Tensor) -> None:
         chosen = choose(net, images, engine="channels-last")
         with torch.no_grad():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from convbench.timing.clock import ROUNDS, median_interval, percentile, time_call, time_side_by_side, warm_up
+from convbench.timing.clock import ROUNDS, median_interval, percentile, race, time_call, time_side_by_side, warm_up
 
 
 class Machine:
@@ -93,6 +93,20 @@ def test_a_slow_function_is_still_called_in_every_round() -> None:
     timing = time_call(machine.takes(3.0), seconds=1, clock=machine.clock)
     assert timing.n == ROUNDS
     assert timing.interval is not None
+
+
+def test_a_race_of_slow_functions_takes_two_calls_of_each() -> None:
+    machine = Machine()
+    calls = {"slow": machine.takes(3.0), "slower": machine.takes(4.0)}
+    assert race(calls, seconds=1, clock=machine.clock) == pytest.approx({"slow": 3000, "slower": 4000})
+    assert machine.now == pytest.approx(2 * (3 + 4))
+
+
+def test_a_race_of_quick_functions_takes_its_time() -> None:
+    machine = Machine(slowness=lambda now: 1.0 if now < 1.9 else 10.0)  # which holds up both
+    calls = {"quick": machine.takes(0.001), "quicker": machine.takes(0.0005)}
+    assert race(calls, seconds=1, clock=machine.clock) == pytest.approx({"quick": 1, "quicker": 0.5})
+    assert 1.9 < machine.now < 2.2
 
 
 def test_a_drift_is_found_and_noise_is_not() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from convbench.data.content import cache_folder
 from convbench.errors import ConvbenchError, RequestError, unknown
 from convbench.files import make_folder, write_json
-from convbench.timing.clock import time_side_by_side
+from convbench.timing.clock import race
 from convbench.timing.engines import ENGINES, Session, open_engine
 from convbench.timing.fidelity import compare_outputs
 from convbench.timing.int8 import check_int8
@@ -28,6 +28,7 @@ from convbench.timing.machine import describe_machine, library_versions
 PRECISIONS = ("fp32", "bf16", "int8")  # each allows those before it
 AUTO = "auto"
 WORTH_S = 20.0  # of eager's work from which on a choice, or its compilation, pays
+WORTH_BATCHES = 16  # likewise: a choice takes what eager takes for up to ten
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Choice:
     """An engine and the network prepared for it, which answers batches of up to the example's number of images.
 
     engine: its name
-    latency_ms: p50 of every engine that was timed, when the choice was made; empty where nothing was timed
+    latency_ms: the median call of every engine that was timed, when the choice was made; empty where nothing was timed
     refused: why the others were not taken
     remembered: whether it was taken over from an earlier choice; its outputs were compared all the same
     """
@@ -79,7 +80,8 @@ def choose(
         engine: a name, or "auto"
         precision: the lowest that "auto" may take: "fp32", "bf16" or "int8"
         calibration: float32 images for int8, a hundred; without any, "auto" leaves int8 out
-        batches: that are to come; where eager does them in less than `WORTH_S`, "auto" is eager
+        batches: that are to come; where eager does them in less than `WORTH_S`, or nothing is remembered and there are
+            less than `WORTH_BATCHES`, "auto" is eager
         widths: of the outputs' parts along axis 1 where they are not all scores of the same scale: each is compared by
             itself
         memory: the file of choices made before; by default engines.json in the user's cache
@@ -108,11 +110,12 @@ def choose(
     if before["engine"] in names and trial.attempt(before["engine"]):
         name = before["engine"]
         return Choice(name, trial.sessions[name], len(images), before["latency_ms"], remembered=True)
+    if batches < WORTH_BATCHES:
+        return Choice("eager", trial.sessions["eager"], len(images))
     for name in names:
         trial.attempt(name)
     say("timing")
-    calls = {name: _bind(session, images) for name, session in trial.sessions.items()}
-    latency = {name: timing.p50 for name, timing in time_side_by_side(calls, seconds=0.5).timings.items()}
+    latency = race({name: _bind(session, images) for name, session in trial.sessions.items()}, seconds=0.5)
     fastest = min(latency, key=lambda name: latency[name])
     remember(file, key, {"engine": fastest, "latency_ms": latency, "network": type(net).__name__})
     return Choice(fastest, trial.sessions[fastest], len(images), latency, trial.refused)
