@@ -14,11 +14,13 @@ from nncf.quantization.advanced_parameters import QuantizationParameters
 from openvino._offline_transformations import apply_moc_transformations
 from torch import Tensor, nn
 
+from convbench import processor
 from convbench.bench.evaluate import load_network
 from convbench.data import open_dataset
 from convbench.errors import ConvbenchError, RequestError
+from convbench.processor import has_int8_products
 from convbench.timing.conversion import to_openvino
-from convbench.timing.int8 import check_int8, compare_int8, quantise
+from convbench.timing.int8 import MOST_LOST, check_int8, compare_int8, quantise
 
 MOBILENET = "mobilenet_v1_0.25_224_keras_imagenet.npz"
 REAL = {  # network: its weights, its data
@@ -153,14 +155,22 @@ def real(network: str, data: Path, weights: Path) -> tuple[Any, Tensor, Tensor, 
     )
 
 
+def test_processors_that_add_int8_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, known in (({"avx2", "fma"}, False), ({"avx512_vnni"}, True), ({"avx_vnni"}, True), ({"asimddp"}, True)):
+        monkeypatch.setattr(processor, "processor_flags", lambda flags=flags: flags)
+        assert has_int8_products() is known
+
+
 @pytest.mark.realdata
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [name for name in REAL if name != "mobilenet_v1_025"])  # see the next test
 def test_at_most_one_point_is_lost(network: str, real_data: Path, real_weights: Path) -> None:
+    """But for ResNet-50 where sums of int8 have 16 bits: weights of seven bits cost it up to two, and it is refused."""
     model, calibration, images, labels = real(network, real_data, real_weights)
     reference, answers = run(model, images), run(quantise(model, calibration), images)
-    assert check_int8(reference, answers, labels).loss <= 1
-    assert check_int8(reference, answers).loss <= 1
+    most = 2 if network == "resnet50" and not has_int8_products() else MOST_LOST
+    assert compare_int8(reference, answers, labels).loss <= most
+    assert compare_int8(reference, answers).loss <= most
 
 
 @pytest.mark.realdata
