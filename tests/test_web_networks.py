@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,17 @@ def text_of(client: TestClient, address: str, status: int = 200) -> str:
     answer = client.get(address)
     assert answer.status_code == status, answer.text[-600:]
     return answer.text
+
+
+def checked(client: TestClient, network: str) -> str:
+    """A network's page once its claims are checked."""
+    for _ in range(600):
+        page = text_of(client, f"/networks/{network}")
+        if "are being checked" not in page:
+            assert 'http-equiv="refresh"' not in page
+            return page
+        time.sleep(0.1)
+    raise AssertionError(f"the claims on {network} are still being checked")
 
 
 class TestEveryNetwork:
@@ -191,18 +203,23 @@ class TestNetworkPage:
         assert "forward pass alone" in text_of(client, "/networks/ssd300_mobilenet_v1?convention=training", 400)
 
     def test_claims_have_their_verdicts(self, client: TestClient) -> None:
-        page = text_of(client, "/networks/vgg16")
-        while "are being checked" in page:
-            assert 'http-equiv="refresh"' in page
-            page = text_of(client, "/networks/vgg16")
-        assert 'http-equiv="refresh"' not in page
-        page = TAGS.sub(" ", page)
+        page = TAGS.sub(" ", checked(client, "vgg16"))
         claims = check_claims(network="vgg16")
         right = sum(one.verdict == "right" for one in claims)
         assert f"{len(claims)} statements" in page
         assert f"{right} hold" in page
         assert "memory of a forward pass" in page
         assert "The deck has no number on it" in text_of(client, "/networks/plain20")
+
+    def test_a_page_comes_again_while_its_claims_are_being_checked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with TestClient(create_app(Settings(runs=tmp_path)), base_url="http://127.0.0.1") as opened:
+            with monkeypatch.context() as within:
+                within.setattr("convbench.web.counted.PATIENCE", 0)
+                page = text_of(opened, "/networks/lenet5")
+            assert "are being checked" in page and 'http-equiv="refresh"' in page
+            assert "statements" in checked(opened, "lenet5")
 
     def test_measured_engines_come_from_records(self, client: TestClient, without_runs: TestClient) -> None:
         page = text_of(client, "/networks/resnet50")

@@ -28,7 +28,7 @@ from convbench.timing.machine import describe_machine, library_versions
 PRECISIONS = ("fp32", "bf16", "int8")  # each allows those before it
 AUTO = "auto"
 WORTH_S = 20.0  # of eager's work from which on a choice, or its compilation, pays
-WORTH_BATCHES = 16  # likewise: a choice takes what eager takes for up to ten
+WORTH_BATCHES = 16  # likewise: a choice calls each engine three times at least
 
 
 @dataclass(frozen=True)
