@@ -164,9 +164,9 @@ def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
         return trace(net, (3, side, side))
 
     mobilenet, vgg, wider, googlenet = (
-        costs("mobilenet-multipliers", run) for run in ("resolution-48", "vgg16-48", "width-100", "googlenet-64")
+        costs("mobilenet-multipliers", run) for run in ("resolution-32", "vgg16-32", "width-100", "googlenet-48")
     )
-    assert 25 <= vgg.macs / mobilenet.macs < 26
+    assert 28 <= vgg.macs / mobilenet.macs < 29
     assert wider.macs < googlenet.macs
     resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
     assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
