@@ -82,7 +82,8 @@ def explorer(runs: Path, *options: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(30) == 0
+            said, _ = process.communicate(timeout=30)
+            assert process.returncode == 0 and "resource_tracker" not in said, said
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,35 @@ def test_paper_has_no_arrows_and_black_ink(opened: Browser, address: str) -> Non
         page.emulate_media(media="print")
         assert page.evaluate(arrow) == "none"
         assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+def test_paper_has_the_particulars(opened: Browser, address: str) -> None:
+    """Machine, commit and command, to which the page sends its reader: folded on a screen, open on paper."""
+    with page_of(opened) as page:
+        page.goto(address)
+        folded = "document.querySelector('.particulars').getBoundingClientRect().height"
+        on_screen = page.evaluate(folded)
+        page.emulate_media(media="print")
+        assert page.evaluate(folded) > on_screen + 100
+
+
+def light(colour: str) -> float:
+    """The relative luminance of #rrggbb, by WCAG 2."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_every_text_has_contrast() -> None:
+    """WCAG's 4.5 to 1 for all colours that text has, on paper, under the pointer, and in print."""
+    css = (resources.files("convbench.report") / "templates/report.css").read_text()
+    schemes = [dict(re.findall(r"(--\w+): (#[0-9a-f]+)", found)) for found in re.findall(r":root \{([^}]*)\}", css)]
+    assert len(schemes) == 3
+    for colours in schemes:
+        for name in ("--ink", "--muted", "--network", "--rival", "--published", "--good", "--bad"):
+            for ground in ("--paper", "--tint"):
+                one, other = sorted((light(colours[name]), light(colours[ground])))
+                assert (other + 0.05) / (one + 0.05) >= 4.5, f"{name} {colours[name]} on {colours[ground]}"
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ class TestWhoIsLetIn:
     )
     def test_no_other_name_that_points_here(self, client: TestClient, host: str) -> None:
         answer = client.get("/report.css", headers={"host": host})
-        assert answer.status_code == 421 and "expected the host" in answer.json()["error"]
+        assert answer.status_code == 421
+        assert "expected the host" in answer.json()["error"] and "--allow-host" in answer.json()["error"]
 
     @pytest.mark.parametrize(
         "headers",
@@ -59,11 +60,23 @@ class TestWhoIsLetIn:
             {"sec-fetch-site": "cross-site"},
             {"sec-fetch-site": "same-site"},
             {"origin": HERE, "sec-fetch-site": "cross-site"},
+            {"origin": "http://["},
         ],
     )
     def test_no_other_sites_posts(self, client: TestClient, headers: dict[str, str]) -> None:
         answer = client.post("/api/photographs", content=b"x", headers=headers)
         assert answer.status_code == 403 and "another site's" in answer.json()["error"]
+
+    @pytest.mark.parametrize("use", ["image", "script", "iframe", "empty"])
+    def test_no_other_sites_images_and_frames(self, client: TestClient, tmp_path: Path, use: str) -> None:
+        """/digits begins a training."""
+        answer = client.get("/digits", headers={"sec-fetch-site": "cross-site", "sec-fetch-dest": use})
+        assert answer.status_code == 403 and "another site's" in answer.json()["error"]
+        assert not list(tmp_path.iterdir())
+
+    def test_a_link_from_another_site_is_followed(self, client: TestClient) -> None:
+        headers = {"sec-fetch-site": "cross-site", "sec-fetch-dest": "document", "sec-fetch-mode": "navigate"}
+        assert client.get("/report.css", headers=headers).status_code == 200
 
     @pytest.mark.parametrize("headers", [{}, {"origin": HERE}, {"origin": HERE, "sec-fetch-site": "same-origin"}])
     def test_its_own_posts_and_scripts(self, client: TestClient, headers: dict[str, str]) -> None:
@@ -198,14 +211,13 @@ class TestDesk:
                 done.append(1)
                 return 7
 
-            assert await once.glance("a", slow, 0.02) is None
             asking = [asyncio.ensure_future(once.do("a", slow)) for _ in range(20)]
             await asyncio.sleep(0.02)
             assert desk.taken == 1
             asking[0].cancel()
             gate.set()
             assert await asyncio.gather(*asking[1:]) == [7] * 19
-            assert await once.glance("a", slow, 0.5) == 7
+            assert await once.do("a", slow) == 7
             assert len(done) == 1
             assert await once.do("b", lambda: 8) == 8
             assert await once.do("a", slow) == 7
@@ -216,9 +228,8 @@ class TestDesk:
     def test_what_failed_is_tried_again(self) -> None:
         async def work(desk: Desk) -> None:
             once = Once(desk)
-            for ask in (once.do, lambda *asked: once.glance(*asked, 5)):
-                with pytest.raises(RequestError, match="wrong"):
-                    await ask("a", lambda: _raise(RequestError("wrong")))
+            with pytest.raises(RequestError, match="wrong"):
+                await once.do("a", lambda: _raise(RequestError("wrong")))
             assert await once.do("a", lambda: 7) == 7
 
         self.run(work)
@@ -305,6 +316,16 @@ class TestCommand:
             result = CliRunner().invoke(commands, ["serve", "--port", port, "--runs", str(tmp_path)])
         assert isinstance(result.exception, RequestError) and "take another --port" in str(result.exception)
 
+    def test_a_data_set_that_is_not_there(self, tmp_path: Path) -> None:
+        result = CliRunner().invoke(commands, ["serve", "--port", "0", "--runs", str(tmp_path), "--data", "imagenete"])
+        assert isinstance(result.exception, RequestError) and "imagenet" in str(result.exception)
+
+    def test_a_defect_is_told_in_a_line(self, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("convbench.web.look.choices", lambda _: 1 / 0)
+        answer = client.get("/api/look/networks")
+        assert answer.status_code == 500 and answer.json() == {"error": "a defect: ZeroDivisionError: division by zero"}
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
     def test_no_photograph_reaches_a_file(self, client: TestClient) -> None:
         for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"):
             assert client.get(path).status_code in (404, 405)
@@ -318,7 +339,7 @@ def test_the_limits_are_those_of_the_document(tmp_path: Path) -> None:
     assert f"| {CONNECTIONS} at a time | 503 |" in text
     assert f"{photographs.MOST_PIXELS // 10**6} million pixels" in text
     assert f"the last {photographs.KEPT}, in memory alone, at most {photographs.SIDE:,} pixels" in text
-    for desk in (made.quick, made.slow):
+    for desk in (made.quick, made.counting, made.slow):
         assert f"one at a time, {desk.places - 1} wait, {desk.seconds:g} seconds" in text
     assert f"the last {trained.KEPT} that were asked for" in text
     for kind in photographs.FORMATS:

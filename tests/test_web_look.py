@@ -39,6 +39,7 @@ from convbench.web.trained import Choice
 from convbench.weights import save_weights
 from small_trainings import untrained_weights
 
+README = Path(__file__).parents[1] / "README.md"
 CLASSES = ("cat", "dog", "ship", "truck", "frog")
 
 
@@ -408,6 +409,8 @@ def test_without_networks_the_page_says_how_to_get_one(tmp_path: Path) -> None:
     with TestClient(create_app(Settings(tmp_path)), base_url="http://127.0.0.1") as opened:
         page = opened.get("/look").text
         assert opened.get("/api/look/networks").json()["networks"] == []
+    command = "convbench train imagenette-cpu --set data=PHOTOS --set network=mobilenet_v1_025"
+    assert command in " ".join(page.split()) and command in README.read_text()  # whose lines are run
     assert "convbench serve" in page and "--weights mobilenet_v1=FILE" in page and page.count('class="sample"') == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -19,7 +20,9 @@ from convbench.detection.registry import names as detectors
 from convbench.models import build, names
 from convbench.web.app import create_app
 from convbench.web.architecture import Block, Fork, Layer, Repeat, inner_parts, layers_of, read_architecture, rows_of
-from convbench.web.architecture_svg import draw_network, scale_for
+from convbench.web.architecture_layout import scale_for
+from convbench.web.architecture_svg import draw_network
+from convbench.web.desk import Desk
 from convbench.web.explorer import Settings
 from convbench.web.network_page import view_cost
 
@@ -211,15 +214,22 @@ class TestNetworkPage:
         assert "memory of a forward pass" in page
         assert "The deck has no number on it" in text_of(client, "/networks/plain20")
 
-    def test_a_page_comes_again_while_its_claims_are_being_checked(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_page_comes_again_while_its_claims_are_being_checked(self, tmp_path: Path) -> None:
         with TestClient(create_app(Settings(runs=tmp_path)), base_url="http://127.0.0.1") as opened:
-            with monkeypatch.context() as within:
-                within.setattr("convbench.web.counted.PATIENCE", 0)
-                page = text_of(opened, "/networks/lenet5")
-            assert "are being checked" in page and 'http-equiv="refresh"' in page
-            assert "statements" in checked(opened, "lenet5")
+            page = text_of(opened, "/networks/lenet5")  # a process has to begin before anything can be checked
+            assert "are being checked" in page and "/static/unfinished.js" in page
+            page = checked(opened, "lenet5")
+            assert "statements" in page and "/static/unfinished.js" not in page
+
+    def test_counting_waits_for_nobodys_occlusion(self, tmp_path: Path) -> None:
+        app, gate = create_app(Settings(runs=tmp_path)), threading.Event()
+        with TestClient(app, base_url="http://127.0.0.1") as opened:
+            assert opened.portal is not None
+            slow: Desk = app.state.explorer.slow
+            held = [opened.portal.start_task_soon(slow.do, gate.wait) for _ in range(slow.places)]
+            assert f"<b>{counted('lenet5_relu').params:,}</b>" in text_of(opened, "/networks/lenet5_relu")
+            gate.set()
+            assert all(one.result(10) for one in held)
 
     def test_measured_engines_come_from_records(self, client: TestClient, without_runs: TestClient) -> None:
         page = text_of(client, "/networks/resnet50")

@@ -72,9 +72,14 @@ def open_dataset(
         folder = Path(name_or_path).expanduser()
         if folder.is_dir():
             return _open_folder(folder, split)
-    if isinstance(name_or_path, str) and os.sep not in name_or_path:
-        raise unknown("data set", name_or_path, DATASETS)
-    raise RequestError(f"expected a folder with a data set at {folder}, found {_what_is_at(folder)}")
+    raise _no_dataset(name_or_path)
+
+
+def require_dataset(name_or_path: str | Path) -> None:
+    """RequestError for what is neither a data set's name, nor a pattern of shards, nor a folder that is there."""
+    is_named = name_or_path == "digits" or name_or_path in DATASETS or is_shard_pattern(name_or_path)
+    if not is_named and not Path(name_or_path).expanduser().is_dir():
+        raise _no_dataset(name_or_path)
 
 
 def open_photographs(name_or_path: str | Path, split: str, *, data_dir: Path | None = None) -> PhotographSet:
@@ -273,6 +278,13 @@ def _open_folder(folder: Path, split: str) -> Dataset:
         f"{', '.join(BATCHES[split])}, imagenet-val's {LABELS} and {CLASSES}, or photographs in train/CLASS/ and "
         f"val/CLASS/, in CLASS/ alone or in tar files; found {_what_is_in(folder)}"
     )
+
+
+def _no_dataset(name_or_path: str | Path) -> RequestError:
+    if isinstance(name_or_path, str) and os.sep not in name_or_path:
+        return unknown("data set", name_or_path, DATASETS)
+    folder = Path(name_or_path).expanduser()
+    return RequestError(f"expected a folder with a data set at {folder}, found {_what_is_at(folder)}")
 
 
 def _what_is_at(path: Path) -> str:

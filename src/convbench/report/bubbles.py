@@ -101,11 +101,13 @@ def bubble_chart(bubbles: Sequence[Bubble], cost: str, unit: str, *, wide: bool)
     chart = alt.layer(
         *draw_lines(across, up, unit, [tick for tick in ERRORS if up.low <= tick <= up.high], wide=wide),
         _steps(front),
-        draw_discs([*key, *reversed(discs)]),
+        draw_discs(key),
+        draw_discs(discs[::-1]),
         draw_leaders([label for label in labels if label["led"]]),
         *draw_texts([*labels, *key]),
     )
-    return render(chart, (width, height), (38, 8, 12, 24), f"Top-1 error in percent against {cost}")
+    label, links = f"Top-1 error in percent against {cost}", {one.href: one.title for one in bubbles if one.href}
+    return render(chart, (width, height), (38, 8, 12, 24), label, links)
 
 
 def bubble_radius(params: float, *, wide: bool) -> float:
@@ -184,7 +186,7 @@ def _lines(front: Sequence[tuple[float, float]]) -> list[Box]:
 
 
 def draw_discs(discs: Sequence[dict[str, Any]]) -> alt.Chart:
-    """Those that have an "href" lead there."""
+    """Where they have an "href", all of them, they lead there."""
     data = [{**disc, "area": (2 * disc["r"]) ** 2, "dash": [3, 2.5] if disc["dash"] else [1, 0]} for disc in discs]
     links = {"href": alt.Href("href:N")} if any("href" in disc for disc in discs) else {}
     return (

@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import altair as alt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 BASE = "https://vega.github.io/vega-datasets/"  # what vega puts before every link
 WIDE, NARROW = 1040, 342  # inner width of the page on a desk and on a phone of 390 px
@@ -54,8 +54,19 @@ def error_ticks(low: float, high: float) -> list[float]:
     return [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def render(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int, int, int, int], label: str) -> Markup:
-    """Render at a fixed size; padding is left, top, right, bottom. Fonts and colours are the page's."""
+def render(
+    chart: alt.LayerChart,
+    size: tuple[float, float],
+    padding: tuple[int, int, int, int],
+    label: str,
+    links: Mapping[str, str] | None = None,
+) -> Markup:
+    """Render at a fixed size; fonts and colours are the page's.
+
+    padding: left, top, right, bottom
+    label: what it shows, for those who do not see it
+    links: of the addresses that it leads to, what each is called
+    """
     left, top, right, bottom = padding
     chart = chart.properties(
         width=size[0],
@@ -77,4 +88,7 @@ def render(chart: alt.LayerChart, size: tuple[float, float], padding: tuple[int,
     chart.save(text, format="svg")
     drawn = re.sub(r' (?:xmlns(?::xlink)?|font-family|class|aria-hidden|pointer-events)="[^"]*"', "", text.getvalue())
     drawn = drawn.replace(f'href="{BASE}', 'href="')  # links lead to where the page is
-    return Markup(drawn.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(label), 1))
+    for address, name in (links or {}).items():
+        drawn = re.sub(rf'(<a [^>]*href="{re.escape(address)}"[^>]*>)', rf"\1<title>{escape(name)}</title>", drawn)
+    role = "group" if links else "img"  # what is in an image is hidden, links as well
+    return Markup(drawn.replace("<svg", Markup('<svg role="{}" aria-label="{}"').format(role, label), 1))

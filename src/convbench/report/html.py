@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from convbench.files import make_folder, write_whole
 from convbench.report import tables
@@ -22,18 +22,23 @@ def write_report(runs: Path, out: Path, suites: Sequence[str] = ()) -> Path:
     for `out`, ConvbenchError when a run's file is broken or the disk is full.
     """
     sections = [section(suite, number) for number, suite in enumerate(read_suites(runs, suites), start=1)]
-    environment = Environment(
-        loader=PackageLoader("convbench.report"),
+    page = templates().get_template("report.html.j2").render(sections=sections)
+    make_folder(out.parent)
+    write_whole(out, page.encode())
+    return out
+
+
+def templates(*packages: str) -> Environment:
+    """The report's templates, after those of the packages."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "convbench.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
-    page = environment.get_template("report.html.j2").render(sections=sections)
-    make_folder(out.parent)
-    write_whole(out, page.encode())
-    return out
+    made.filters |= {"duration": tables.duration, "pairs": _pairs, "weights": tables.weights_of}
+    return made
 
 
 def _pairs(settings: dict[str, Any], prefix: str = "") -> str:
@@ -44,7 +49,3 @@ def _pairs(settings: dict[str, Any], prefix: str = "") -> str:
         if value is not None
     ]
     return ", ".join(filter(None, texts))
-
-
-# Of the templates, here and in the explorer.
-FILTERS = {"duration": tables.duration, "pairs": _pairs, "weights": tables.weights_of}

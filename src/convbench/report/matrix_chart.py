@@ -72,7 +72,8 @@ def precision_chart(marks: Sequence[Mark], cost: str, unit: str, *, wide: bool) 
     chart = alt.layer(
         *draw_lines(across, up, unit, ticks, wide=wide),
         _drawn(lines),
-        draw_discs([*key, *discs]),
+        draw_discs(key),
+        draw_discs(discs),
         draw_leaders([label for label in labels if label["led"]]),
         *draw_texts([*labels, *key]),
     )

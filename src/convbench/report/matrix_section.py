@@ -90,9 +90,10 @@ def _charts(entries: Sequence[Entry], inks: dict[str, str]) -> list[Chart]:
 
 def _mark(one: Entry, cost: float, inks: dict[str, str]) -> Mark:
     profile = one.profile
+    family, backbone = FAMILIES.get(profile.family, profile.family), BACKBONES.get(profile.backbone, profile.backbone)
     return Mark(
         title=one.title,
-        short=f"{FAMILIES.get(profile.family, profile.family)} {profile.side}",
+        short=f"{family} {profile.side} {backbone[0]}",
         group=f"{profile.family} {profile.backbone}",
         cost=cost,
         ap=one.ap,

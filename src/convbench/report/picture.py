@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from convbench.errors import RequestError
 from convbench.files import make_folder, write_whole
 from convbench.report.comparison_section import comparison
+from convbench.report.html import templates
 from convbench.report.matrix_section import matrix_section
 from convbench.report.records import Suite
 
@@ -34,14 +34,15 @@ def write_picture(suites: Sequence[Suite], out: Path) -> Path:
         names = ", ".join(suite.name for suite in comparing) or "none"
         raise RequestError(f"a picture shows one suite that compares networks or detectors, found {names}: name it")
     (suite,) = comparing
-    environment = Environment(
-        loader=PackageLoader("convbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     records = suite.profiled or suite.detectors
-    drawn = environment.get_template("picture.svg.j2" if suite.profiled else "matrix.svg.j2").render(
-        suite=suite,
-        compared=comparison(records) if suite.profiled else matrix_section(records),
-        machine=records[0].machine,
+    drawn = (
+        templates()
+        .get_template("picture.svg.j2" if suite.profiled else "matrix.svg.j2")
+        .render(
+            suite=suite,
+            compared=comparison(records) if suite.profiled else matrix_section(records),
+            machine=records[0].machine,
+        )
     )
     make_folder(out.parent)
     write_whole(out, fewer_colours(vl_convert.svg_to_png(_coloured(drawn), scale=SCALE)))

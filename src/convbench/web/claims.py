@@ -124,7 +124,10 @@ def router(explorer: Explorer) -> APIRouter:
             "totals": totals([row.claim for row in found]),
             "count": len(found),
         }
-        return await explorer.quick.do(lambda: page("claims.html.j2", "claims", "Claims", **values))
+        unfinished = not (audited.whole and tried.whole)
+        return await explorer.quick.do(
+            lambda: page("claims.html.j2", "claims", "Claims", unfinished=unfinished, **values)
+        )
 
     return pages
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from convbench.bench.cost import cost
 from convbench.claims import ClaimResult, check_claims
@@ -10,8 +11,8 @@ from convbench.claims.ledger import read_claims
 from convbench.claims.quantities import counted
 from convbench.counting import CONVENTIONS, Cost, open_convention
 from convbench.web.once import Once
+from convbench.web.workshop import Made, Workshop
 
-PATIENCE = 0.1  # seconds that a page waits for its claims
 FORWARD = tuple(name for name, one in CONVENTIONS.items() if one.part == "forward")  # all that a detector has
 
 
@@ -25,9 +26,9 @@ async def count(once: Once, network: str, convention: str) -> Cost:
     return replace(traced, convention=chosen)
 
 
-async def judge(once: Once, network: str) -> list[ClaimResult] | None:
-    """The deck's claims on the network, none for one that it does not mention; None while they are being checked, which
-    takes seconds where they compare it with a network of a thousand layers."""
+async def judge(audit: Workshop, network: str) -> Made[list[ClaimResult]]:
+    """The deck's claims on the network, none for one that it does not mention: checked behind the page, as they may
+    compare it with a network of a thousand layers."""
     if not any(network in claim.networks for claim in read_claims()):
-        return []
-    return await once.glance(("claims", network), lambda: check_claims(network=network), PATIENCE)
+        return Made([], whole=True)
+    return await audit.get(("network", network), None, partial(check_claims, network=network))

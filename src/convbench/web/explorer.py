@@ -38,6 +38,7 @@ class Explorer:
     """Lives as long as the server.
 
     quick: for what a person waits for with the finger on the button
+    counting: for what the networks' pages count and draw, each once
     slow: for what takes seconds, which must not hold up the others
     workshop: for what is made behind the pages and kept, such as a suite's charts
     audit: the same for the claims, which take longer than anybody should wait for charts
@@ -47,6 +48,7 @@ class Explorer:
         self.settings = settings
         # A core for what is quick: a second would gain little, and the two wait for each other where others work.
         self.quick = Desk("quick", hands=1, waiting=48, seconds=15, threads=1)
+        self.counting = Desk("counting", hands=1, waiting=24, seconds=60)
         self.slow = Desk("slow", hands=1, waiting=4, seconds=90, threads=max(1, torch.get_num_threads() - 1))
         self.workshop, self.audit = Workshop(), Workshop()
         self.photographs = Photographs()
@@ -61,7 +63,5 @@ class Explorer:
 
     def close(self) -> None:
         """Drop what waits."""
-        self.quick.close()
-        self.slow.close()
-        self.workshop.close()
-        self.audit.close()
+        for one in (self.quick, self.counting, self.slow, self.workshop, self.audit):
+            one.close()

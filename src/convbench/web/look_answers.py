@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 from pydantic import BaseModel
@@ -12,6 +11,7 @@ from convbench.bench.evaluate import Loaded
 from convbench.bench.predict import Answer
 from convbench.explain import Layer, Occlusion, Projection
 from convbench.explain.figure import PALETTE, as_bytes, coloured, in_colours, projected, stretched
+from convbench.report.sheets import data_uri
 from convbench.web.errands import Waiting
 from convbench.web.photographs import Photograph, png_of
 from convbench.web.searched import Nine
@@ -297,11 +297,6 @@ class Nines(BaseModel):
     data: str | None = None
     images: int = 0
     command: str | None = None
-
-
-def data_uri(png: bytes) -> str:
-    """A picture that lies in the answer itself."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _png(pixels: Tensor) -> str:

@@ -79,8 +79,13 @@ def _run(record: Record, measurements: Measurements) -> MeasuredRun:
         name=record.name,
         machine=describe_machine(record.machine) + day,
         busy=measurements.machine.load.other,
-        rows=tuple(_row(timed) for timed in sorted(measurements.results, key=lambda one: one.batch_size)),
+        rows=engine_rows(measurements),
     )
+
+
+def engine_rows(measurements: Measurements) -> tuple[EngineRow, ...]:
+    """What was timed, by the size of its batch."""
+    return tuple(_row(timed) for timed in sorted(measurements.results, key=lambda one: one.batch_size))
 
 
 def _row(timed: Timed) -> EngineRow:

@@ -16,7 +16,8 @@ from convbench.detection.registry import names as detectors
 from convbench.report.cost_lines import Line, merge_rows, shorten
 from convbench.report.costs import columns_of
 from convbench.web.architecture import Layer, Part, Repeat, layers_of, read_architecture
-from convbench.web.architecture_svg import Look, Scale, draw_network, draw_parts, scale_for
+from convbench.web.architecture_layout import Scale, scale_for
+from convbench.web.architecture_svg import Look, draw_network, draw_parts
 
 Detail = Literal["modules", "layers", "rows"]
 

@@ -41,7 +41,7 @@ SUITES = {True: "detection-matrix", False: COMPARISON}  # which measures detecto
 
 def router(explorer: Explorer) -> APIRouter:
     """`/networks` and `/networks/NAME`."""
-    once, measured = Once(explorer.slow), Measured(explorer.settings.runs)
+    once, measured = Once(explorer.counting), Measured(explorer.settings.runs)
 
     async def charts() -> tuple[list[Record], Figure, Figure | None]:
         """What is measured, and the charts of the first page, which take seconds when they are drawn first."""
@@ -97,7 +97,7 @@ def router(explorer: Explorer) -> APIRouter:
         is_detector = name in detectors()
         cost = await count(once, name, convention)
         view = await once.do(("view", name, convention, detail), lambda: view_cost(cost, detail))
-        claims = await judge(once, name)
+        claims = await judge(explorer.audit, name)
 
         def made() -> HTMLResponse:
             return page(
@@ -114,6 +114,7 @@ def router(explorer: Explorer) -> APIRouter:
                 details=DETAILS,
                 levels=LEVELS,
                 claims=claims,
+                unfinished=not claims.whole,
                 measured=measured.of(name),
                 suite=SUITES[is_detector],
                 commands=[*story["commands"], f"convbench measure {name}"],

@@ -29,12 +29,6 @@ class Once:
         answer: T = await asyncio.shield(self._begin(key, work))  # which others may be waiting for
         return answer
 
-    async def glance(self, key: Hashable, work: Callable[[], T], seconds: float) -> T | None:
-        """The same, or None where it takes longer than so many seconds: it goes on, for the next who asks."""
-        begun = self._begin(key, work)
-        await asyncio.wait({begun}, timeout=seconds)
-        return begun.result() if begun.done() else None
-
     def _begin(self, key: Hashable, work: Callable[[], T]) -> asyncio.Future[T]:
         if key not in self._begun:
             self._begun[key] = asyncio.ensure_future(self._find(key, work))

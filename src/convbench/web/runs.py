@@ -19,6 +19,7 @@ from convbench.report.run_charts import run_charts
 from convbench.report.sections import Section, section
 from convbench.standing import Standing
 from convbench.web.explorer import Explorer
+from convbench.web.measured import engine_rows
 from convbench.web.pages import page
 from convbench.web.photographs import MissingError
 from convbench.web.problems import problems
@@ -84,7 +85,7 @@ def router(explorer: Explorer) -> APIRouter:
         made = Made[Section](whole=True)
         if done.runs:
             made = await explorer.workshop.get(("suite", suite), stamp, partial(section, done, 1))
-        return page("suite.html.j2", "runs", shelf.title, shelf=shelf, made=made)
+        return page("suite.html.j2", "runs", shelf.title, shelf=shelf, made=made, unfinished=not made.whole)
 
     @pages.get("/runs/{suite}/{run}", include_in_schema=False)
     async def one_run(suite: Name, run: Name) -> HTMLResponse:
@@ -94,7 +95,8 @@ def router(explorer: Explorer) -> APIRouter:
             key, stamp = ("run", suite, run), stamp_of((item,))
             made = await explorer.workshop.get(key, stamp, partial(run_charts, item.run))
         values = {"shelf": shelf, "item": item, "made": made, "growth": growth(item), **_details(item)}
-        return page("run.html.j2", "runs", item.title, **values)
+        unfinished = made is not None and not made.whole
+        return page("run.html.j2", "runs", item.title, unfinished=unfinished, **values)
 
     @pages.get("/api/runs/{suite}/{run}/metrics", responses=REFUSALS)
     async def metrics(suite: Name, run: Name, after: Annotated[int, Query(ge=0, le=10**9)] = 0) -> Growth:
@@ -112,7 +114,10 @@ def router(explorer: Explorer) -> APIRouter:
         _, item = await find(suite, run)
         if position >= len(item.pictures):
             raise MissingError(f"{item.name} has {len(item.pictures)} pictures, and none at place {position}")
-        content = await explorer.quick.do(item.pictures[position].read_bytes)
+        try:
+            content = await explorer.quick.do(item.pictures[position].read_bytes)
+        except OSError as error:
+            raise MissingError(f"{item.pictures[position].name} cannot be read: {error.strerror}") from None
         if not content.startswith(PNG):
             raise MissingError(f"{item.pictures[position].name} is not a PNG")
         return Response(content, media_type="image/png")
@@ -146,6 +151,6 @@ def _details(item: Item) -> dict[str, Any]:
         "record": record,
         "row": next(iter(tables.rows([record])), None) if record is not None else None,
         "found": next(iter(learnt_rows(learnt)), None),
-        "timed": measured.results if measured else (),
+        "timed": engine_rows(measured) if measured else (),
         "known": record is not None and record.subject.name in names(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,9 +32,11 @@ READING = {"GET", "HEAD"}
 class Guard:
     """Refuses what another site or name asks for, bodies that are too large or too slow, and names every page's rights.
 
-    A page of another site can make a browser ask here in two ways. By a name of its own that it lets point to this
+    A page of another site can make a browser ask here in three ways. By a name of its own that it lets point to this
     machine (DNS rebinding): then the Host is that name, which is none of `hosts`. By a form or script that posts
-    across: then the Origin, which browsers send with each post and pages cannot change, is another than the Host.
+    across: then the Origin, which browsers send with each post and pages cannot change, is another than the Host. By
+    an image, script or frame whose address is here, which could begin work: then Sec-Fetch-Site says that it is of
+    another site, and Sec-Fetch-Dest that no person goes there. A link from elsewhere is followed.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], *, body_seconds: float = BODY_SECONDS) -> None:
@@ -57,16 +60,24 @@ class Guard:
             await answer.refuse(413, f"expected at most {MOST_BYTES:,} bytes, found more")
         except _TooSlowError:
             await answer.refuse(408, f"expected the request within {self.body_seconds:g} s, found it unfinished")
+        except Exception as error:  # a defect, which must not hide: it is logged, and told in a line
+            logging.getLogger(__name__).exception("%s failed", scope["path"])
+            await answer.refuse(500, " ".join(f"a defect: {type(error).__name__}: {error}".split()))
 
     def _refusal(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if _name_of(f"//{host}") not in self.hosts:
-            return 421, f"expected the host {' or '.join(sorted(self.hosts))}, found {host[:80]!r}"
+            known = " or ".join(sorted(self.hosts))
+            return 421, f"expected the host {known}, found {host[:80]!r}: convbench serve --allow-host adds names"
+        origin, is_ours = headers.get("origin"), headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        if method in READING:
+            is_ours = is_ours or headers.get("sec-fetch-dest") == "document"
+        elif origin is not None and _host_of(origin) != host:
+            is_ours = False
+        if not is_ours:
+            return 403, "expected a request of the explorer's own pages, found another site's"
         if method in READING:
             return None
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != host):
-            return 403, "expected a request of the explorer's own pages, found another site's"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MOST_BYTES:
             return 413, f"expected at most {MOST_BYTES:,} bytes, found {length[:20]}"
@@ -76,6 +87,13 @@ class Guard:
 def _name_of(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
     except ValueError:
         return None
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from convbench.data.datasets import require_dataset
 from convbench.errors import RequestError, unknown
 from convbench.models import names
 
 SAY = partial(print, flush=True)  # who waits for the line may read it through a pipe
+EVERY_ADDRESS = ("0.0.0.0", "::")  # as which nobody can ask for it
 CONNECTIONS = 256  # at a time; more are told to come back
 
 
@@ -47,8 +49,10 @@ def serve_explorer(
     port: 0 takes any that is free
     allowed: names by which browsers may ask for it, beside this machine's and `host`
 
-    Raises RequestError where the web extra is not installed, or the port is taken.
+    Raises RequestError where the web extra is not installed, the port is taken, or there is no such data set.
     """
+    if data is not None:
+        require_dataset(data)
     try:
         import uvicorn
 
@@ -74,6 +78,8 @@ def serve_explorer(
     )
     shown = f"[{host}]" if ":" in host else host
     say(f"explorer: http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)")
+    if host in EVERY_ADDRESS and not allowed:
+        say("others are answered by the names and addresses that --allow-host gives: none so far")
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(
             one, lambda *_: None

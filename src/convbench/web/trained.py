@@ -53,8 +53,11 @@ class Trained:
         raise MissingError(f"no trained network {id[:80]!r} is here")
 
     def version(self, id: str) -> tuple[str, int]:
-        """Another one for other weights by the same id."""
-        return id, self.choice(id).weights.stat().st_mtime_ns
+        """Another one for other weights by the same id; MissingError where the file is gone."""
+        try:
+            return id, self.choice(id).weights.stat().st_mtime_ns
+        except OSError as error:
+            raise MissingError(f"the weights of {id[:80]!r} cannot be read: {error.strerror}") from None
 
     def load(self, id: str) -> Loaded:
         """The network with its weights; what `load_network` raises."""

@@ -93,10 +93,10 @@ class Workshop:
 
     def close(self) -> None:
         """End the process, whatever it is at: it leaves nothing on the disk."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.terminate()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)  # at once, as the process has ended
         self._pool, self._processes = None, set()
 
 

@@ -41,7 +41,7 @@ function press(table, heading) {
   sort(table, heading.cellIndex, order);
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
+export function sortable(table) {
   [...table.tBodies[0].rows].forEach((row, place) => { row.dataset.place = place; });
   for (const heading of table.tHead.rows[table.tHead.rows.length - 1].cells) {
     if (!heading.textContent.trim()) continue;
@@ -53,3 +53,5 @@ for (const table of document.querySelectorAll("table.sortable")) {
     heading.setAttribute("aria-sort", "none");
   }
 }
+
+for (const table of document.querySelectorAll("table.sortable")) sortable(table);
