@@ -1,7 +1,8 @@
-"""Every command of every document: understood by the real command line, with names that there are; most are run.
+"""Every command of every document: understood by the real command line, with names that there are; many are run.
 
-What takes minutes, weights or data that cannot be stood in for is only understood; `UNDERSTOOD` says which, and why.
-All others run here, in the order of their page, on small stand-ins: photographs of noise, untrained weights.
+What takes minutes, or weights or data that cannot be stood in for, is only understood here; `UNDERSTOOD` says which,
+and where its like is run. All others run here, in the order of their page, on small stand-ins: photographs of noise,
+untrained weights.
 The README's own commands are run by test_readme.py.
 """
 
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -39,7 +42,7 @@ UNDERSTOOD = {  # of what is not run here, how it begins, and why
     "measure": "times networks by every engine; test_readme.py and test_measure.py do",
     "evaluate": "reads the weights and photographs of others; test_readme.py, test_evaluation.py, test_ensemble.py",
     "explain (occlusion|invariance|top9|evolution)": "minutes; test_readme.py and test_explain.py do on small networks",
-    "(export|weights|predict)": "reads the weights of others; test_readme.py, test_export.py, test_weights.py",
+    "export resnet50": "is calibrated and judged on photographs of ImageNet; test_int8.py does",
     "serve": "does not end; test_readme.py begins one",
 }
 
@@ -105,7 +108,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / root / split / name / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(file)
-    Image.fromarray(load_sample_image("china.jpg")).save(folder / "china.jpg")
+    for name in ("china.jpg", "photograph.jpeg"):
+        Image.fromarray(load_sample_image("china.jpg")).save(folder / name)
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), folder / "resnet18.pth")
+    save_weights(build("mobilenet_v1"), folder / "FILE", {})
     told = {"classes": [str(number) for number in range(10)], "input_shape": [3, 112, 112]}
     run = folder / "runs/alexnet-ablation/alexnet-seed-0"
     run.mkdir(parents=True)
