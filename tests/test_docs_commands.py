@@ -111,7 +111,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("china.jpg", "photograph.jpeg"):
         Image.fromarray(load_sample_image("china.jpg")).save(folder / name)
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), folder / "resnet18.pth")
-    save_weights(build("mobilenet_v1"), folder / "FILE", {})
+    save_weights(build("mobilenet_v1"), folder / "FILE", {"preprocessing": {"crop": 224, "shorter": 256}})
     told = {"classes": [str(number) for number in range(10)], "input_shape": [3, 112, 112]}
     run = folder / "runs/alexnet-ablation/alexnet-seed-0"
     run.mkdir(parents=True)
