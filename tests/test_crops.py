@@ -64,7 +64,8 @@ def test_corners_are_cut_from_the_square_and_not_the_photograph() -> None:
     assert float(shown(photograph, "ten").max()) == 0
 
 
-COUNTS = {"centre": 1, "ten": 10, "dense": 2, "dense-multi-scale": 6, "multi-crop": 150, "combined": 156}
+OF_VGG = {"dense": 2, "dense-multi-scale": 6, "multi-crop": 150, "combined": 156}
+COUNTS = {"centre": 1, "ten": 10, **OF_VGG, **{f"{name}-jittered": views for name, views in OF_VGG.items()}}
 
 
 @pytest.mark.parametrize(("name", "views"), {**COUNTS, "resnet-dense": 10, "googlenet-144": 144}.items())
@@ -96,6 +97,32 @@ def test_multi_crop_is_a_grid_over_all_of_the_photograph_at_three_scales() -> No
     torch.testing.assert_close(
         views[:25], torch.cat([at_224[..., left : left + 224] for left in (0, 56, 112, 168, 224)] * 5)
     )
+
+
+def heights_and_widths(name: str) -> list[tuple[int, ...]]:
+    """Of the dense views of a photograph of 300 x 450 pixels, by a network of 224, resized to 256 in training."""
+    part, photograph = CROPS[name].parts[0], noise(3, 300, 450)
+    return [tuple(views.shape) for views in part.of(photograph, part.scales.lengths(256, 224, 1), 224)]
+
+
+def test_a_network_trained_with_jitter_is_seen_densely_at_its_least_middle_and_largest_scale() -> None:
+    assert heights_and_widths("dense-jittered") == [(2, 3, 384, 576)]
+    three = [(2, 3, 256, 384), (2, 3, 384, 576), (2, 3, 512, 768)]
+    assert heights_and_widths("dense-multi-scale-jittered") == heights_and_widths("combined-jittered") == three
+
+
+def test_its_grid_reaches_the_edges_at_each_of_these_scales() -> None:
+    """At 256 x 512 pixels as above; at 384 x 768 windows begin at 0, 40, .. 160 down and 0, 136, .. 544 right."""
+    photograph = ruled(256, 512)
+    views = shown(photograph, "multi-crop-jittered", Preprocessing(shorter=256, crop=224), 224)
+    assert places(views[:25]) == [(top, left) for top in (0, 8, 16, 24, 32) for left in (0, 72, 144, 216, 288)]
+    for first, length, down, right in ((25, 384, 40, 136), (50, 512, 72, 200)):
+        larger = Preprocessing(shorter=length).geometry(photograph[None])[0]
+        cut = [larger[:, i * down :, j * right :][:, :224, :224] for i in range(5) for j in range(5)]
+        torch.testing.assert_close(views[first : first + 25], torch.stack(cut))
+    torch.testing.assert_close(views[75:], views[:75].flip(3))
+    grid, both = CROPS["multi-crop-jittered"].parts, CROPS["combined-jittered"].parts
+    assert both == (*CROPS["dense-multi-scale-jittered"].parts, *grid)
 
 
 @pytest.mark.parametrize("upright", [False, True])
@@ -312,5 +339,5 @@ def test_crops_that_do_not_fit_are_refused(crops: str, preprocessing: Preprocess
 
 def test_an_unknown_name() -> None:
     assert open_crops("ten") is CROPS["ten"]
-    with pytest.raises(RequestError, match="unknown crops 'multicrop': nearest is multi-crop"):
+    with pytest.raises(RequestError, match="unknown crops 'multicrop': nearest are multi-crop, multi-crop-jittered"):
         open_crops("multicrop")

@@ -1,20 +1,26 @@
 """What of a photograph a network sees when it is evaluated: the crops of the papers, whose softmax is averaged.
 
-    name               views  of a photograph, for a network of 224 pixels                               source
-    centre                 1  as the preprocessing says: the central 224 of 256 pixels
-    ten                   10  corners and centre of the central square, mirrored                         alexnet 4.1
-    dense                  2  all of it, mirrored; fully connected layers as convolutions                vgg 3.2, 4.1
-    dense-multi-scale      6  so with S - 32, S and S + 32 pixels on the shorter side                    vgg 4.2
-    multi-crop           150  a grid of 5 x 5 windows, mirrored, at these three scales                   vgg 4.3
-    combined             156  the mean of the last two                                                   vgg 4.3
-    resnet-dense          10  all of it, mirrored, with 224, 256, 384, 480, 640 on the shorter side      resnet 4.1
-    googlenet-144        144  256, 288, 320, 352 on the shorter side; three squares of each; of a square
-                              corners, centre and the whole of it resized; mirrored                      googlenet 7
+    name                         views  of a photograph, for a network of 224 pixels                             source
+    centre                           1  as the preprocessing says: the central 224 of 256 pixels
+    ten                             10  corners and centre of the central square, mirrored                  alexnet 4.1
+    dense                            2  all of it, mirrored; fully connected layers as convolutions     vgg 3.2, 4.1
+    dense-multi-scale                6  so with S - 32, S and S + 32 pixels on the shorter side             vgg 4.2
+    multi-crop                     150  a grid of 5 x 5 windows, mirrored, at these three scales            vgg 4.3
+    combined                       156  the mean of the last two                                            vgg 4.3
+    dense-jittered                   2  as dense with 384 on the shorter side                               vgg 4.1
+    dense-multi-scale-jittered       6  as dense with 256, 384 and 512                                      vgg 4.2
+    multi-crop-jittered            150  as multi-crop at these three scales                                 vgg 4.3
+    combined-jittered              156  the mean of the last two                                            vgg 4.3
+    resnet-dense                    10  all of it, mirrored, with 224, 256, 384, 480, 640                resnet 4.1
+    googlenet-144                  144  256, 288, 320, 352 on the shorter side; three squares of each;  googlenet 7
+                                        of a square corners, centre and the whole of it resized; mirrored
 
 Papers: Krizhevsky et al. 2012; Simonyan & Zisserman, ICLR 2015; He et al., CVPR 2016; Szegedy et al., CVPR 2015.
 
-S is the preprocessing's `shorter`, 256 in most. For networks of other sizes all lengths are in proportion: 32 pixels
-stand for a seventh of the network's side. No scale is smaller than that side, which is taken instead.
+S is the preprocessing's `shorter`, 256 in most. The jittered ones are for networks that were trained at all scales from
+256 to 512: these two and the one between, which is the single scale. For networks of other sizes all lengths are in
+proportion: 32 pixels stand for a seventh of the network's side. No scale is smaller than that side, which is taken
+instead.
 Averaged are the softmax probabilities of the views, as the four papers do, in double precision; of dense views the
 logits are averaged over the map first (vgg 3.2).
 """
@@ -113,7 +119,9 @@ class Crops:
 
 
 _ONE, _THREE = Scales("shorter", (0,)), Scales("shorter", (-1, 0, 1))
+_JITTERED = Scales("side", (1, 5, 9))
 _DENSE, _GRID = Views(_THREE), Views(_THREE, windows="grid")
+_DENSE_JITTERED, _GRID_JITTERED = Views(_JITTERED), Views(_JITTERED, windows="grid")
 CROPS = {
     crops.name: crops
     for crops in (
@@ -123,6 +131,10 @@ CROPS = {
         Crops("dense-multi-scale", (_DENSE,)),
         Crops("multi-crop", (_GRID,)),
         Crops("combined", (_DENSE, _GRID)),
+        Crops("dense-jittered", (Views(Scales("side", (5,))),)),
+        Crops("dense-multi-scale-jittered", (_DENSE_JITTERED,)),
+        Crops("multi-crop-jittered", (_GRID_JITTERED,)),
+        Crops("combined-jittered", (_DENSE_JITTERED, _GRID_JITTERED)),
         Crops("resnet-dense", (Views(Scales("side", (0, 1, 5, 8, 13))),)),
         Crops("googlenet-144", (Views(Scales("side", (1, 2, 3, 4)), "three", "corners", whole=True),)),
     )
