@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convbench.data import PhotographSet, check_data
+from convbench.data import PhotographSet, check_data, open_photographs
 from convbench.data.check import _inspected
 from convbench.errors import ConvbenchError, RequestError
 from convbench.report.data_check import print_check
@@ -127,6 +127,18 @@ def deep_colour_png() -> bytes:
         struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in (header, data, b"IEND")
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_what_is_too_narrow_to_be_resized_is_bad_here_as_it_is_in_a_training(folder: Path) -> None:
+    noise(10, 640, 1).save(folder / "val/ant/wide.jpg")
+    line = folder / "val/ant/line.jpg"
+    noise(2000, 10, 0).save(line)
+    (bad,) = check_data(folder).splits["test"].bad
+    reason = "expected sides within a factor of 64, found 2000x10; cut the image first"
+    assert (bad.path, bad.reason) == (str(line), reason)
+    with pytest.raises(ConvbenchError) as refused:
+        open_photographs(folder, "test").readable()
+    assert f"found 1 of 14: {line}: {reason}" in str(refused.value)
 
 
 def test_copies_are_found_however_they_are_stored(folder: Path) -> None:

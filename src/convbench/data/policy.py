@@ -1,8 +1,9 @@
 """What is done with files that are not the photographs they ought to be.
 
-Bad files are empty, no images, damaged, cut short, or so large that decoding them is an attack: they are left out,
-listed, and an error where they are more than a set share. Odd files are read, and counted: grey, in the four colours
-of print, in a palette, of 16 bits, transparent, animated (the first frame counts) or turned by the camera's tag.
+Bad files are empty, no images, damaged, cut short, too long and narrow to be resized, or so large that decoding them is
+an attack: they are left out, listed, and an error where they are more than a set share. Odd files are read, and
+counted: grey, in the four colours of print, in a palette, of 16 bits, transparent, animated (the first frame counts) or
+turned by the camera's tag.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from convbench.data.photographs import SIXTEEN_BITS, opened, pixels_of
+from convbench.data.preprocessing import require_proportions
 from convbench.errors import ConvbenchError
 
 # What is left out cannot move an error by more than a tenth of a point. Kept data sets have none that is bad: even the
@@ -62,6 +64,7 @@ def inspect(content: bytes) -> Inspected:
         odd = _odd(image)
         pixels = pixels_of(image, 3)
     height, width = pixels.shape[1:]
+    require_proportions(height, width)
     digest = hashlib.blake2b(repr((height, width)).encode(), digest_size=16)
     digest.update(pixels.numpy().data)
     return Inspected(height, width, odd, digest.digest())

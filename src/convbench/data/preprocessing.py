@@ -135,13 +135,17 @@ def _resample(x: Tensor, height: int, width: int) -> Tensor:
 
 def resized(shorter: int, height: int, width: int) -> tuple[int, int]:
     """The (height, width) that a photograph gets; the longer side is cut to whole pixels, as torchvision does."""
-    if max(height, width) > LONGEST * min(height, width):
-        raise RequestError(
-            f"preprocessing.shorter {shorter}: expected sides within a factor of {LONGEST}, found {height}x{width}; "
-            "cut the image first"
-        )
+    require_proportions(height, width)
     longer = int(shorter * max(height, width) / min(height, width))
     return (shorter, longer) if height <= width else (longer, shorter)
+
+
+def require_proportions(height: int, width: int) -> None:
+    """RequestError for photographs that are too long and narrow to be resized by their shorter side."""
+    if max(height, width) > LONGEST * min(height, width):
+        raise RequestError(
+            f"the image: expected sides within a factor of {LONGEST}, found {height}x{width}; cut the image first"
+        )
 
 
 def _central(x: Tensor, crop: int) -> Tensor:
