@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import distributed
 
 from convbench.errors import RequestError
-from convbench.training.processes import Processes
+from convbench.training.processes import Processes, joined_processes
 
 RECIPE = """
 description = "a small network with batch normalisation"
@@ -57,6 +60,24 @@ def start(processes: int, *arguments: str | Path) -> subprocess.CompletedProcess
     launcher = [] if processes == 1 else ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command = [sys.executable, *launcher, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_processes_wait_while_the_first_reads_all_of_a_large_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group of one, as real as it is cheap: its store is a file, and its options say what was set."""
+    made = distributed.init_process_group
+
+    def alone(backend: str, **options: Any) -> None:
+        made(backend, init_method=f"file://{tmp_path}/store", rank=0, world_size=1, **options)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(distributed, "init_process_group", alone)
+    with joined_processes() as processes:
+        assert processes.count == 1
+        group = distributed.group.WORLD._get_backend(torch.device("cpu"))
+        assert group.options._timeout >= timedelta(hours=6)
 
 
 @pytest.mark.parametrize(("pieces", "dropout"), [(1, 0), (4, 1)])

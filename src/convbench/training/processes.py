@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,10 @@ from torch.nn.parallel import DistributedDataParallel
 from convbench.errors import RequestError
 
 T = TypeVar("T")
+# How long the processes wait for each other. Torch's 10 and 30 minutes end what is well: the first process alone reads
+# all files for the fingerprint and decodes those for testing, hours on ImageNet. A process that has died is noticed
+# without it, by torchrun.
+TIMEOUT = timedelta(hours=12)
 
 
 class Processes:
@@ -101,7 +106,7 @@ def joined_processes() -> Iterator[Processes]:
     on_gpus = torch.cuda.is_available()
     if on_gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if on_gpus else "gloo")
+    distributed.init_process_group("nccl" if on_gpus else "gloo", timeout=TIMEOUT)
     try:
         yield Processes()
     finally:
