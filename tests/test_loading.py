@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from PIL import Image
 from convbench.bench.execute import build_for
 from convbench.bench.train import train
 from convbench.data import open_photographs
-from convbench.data.loading import Labelled, Reading, read_ahead
+from convbench.data.loading import Labelled, Reading, read_ahead, shuffled
+from convbench.data.policy import BadFile
 from convbench.data.views import View
 from convbench.errors import ConvbenchError, RequestError
 from convbench.training.feed import Share, make_feed
 from convbench.training.loop import Options, fit
+from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe, parse_recipe
 from small_trainings import same_state
 
@@ -104,6 +107,25 @@ def test_a_bad_photograph_gives_way_to_the_next(photographs: Path, monkeypatch: 
     net = build_for(recipe, dataset, 0)
     fit(net, dataset, recipe, folder=photographs, options=Options(workers=1))
     assert (photographs / "bad_files.txt").read_text().startswith(f"{bad}: expected a whole image")
+
+
+@pytest.mark.parametrize(("elsewhere", "is_too_much"), [((0, 14), True), ((0, 1), False)])
+def test_what_is_bad_is_counted_over_all_processes(
+    elsewhere: tuple[int, ...], is_too_much: bool, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 photographs two may be bad: the first of two processes meets two, the second others, or the same."""
+    monkeypatch.setattr("convbench.training.feed.MAX_BAD_SHARE", 0.05)
+    dataset, order = open_photographs(photographs, "train"), shuffled(40, 0, 0).tolist()
+    bad = [dataset.root / dataset.files[place] for place in order]  # a batch of 12: six each
+    for spot in (0, 1):
+        bad[spot].write_bytes(b"")
+    others = tuple(BadFile(str(bad[spot]), "met by the second") for spot in elsewhere)
+    monkeypatch.setattr(Processes, "gather", lambda _, mine: [mine, others])
+    feed = make_feed(dataset, recipe_for(photographs), 0, Share(2, range(1)), CPU, 0)
+    refused = pytest.raises(ConvbenchError, match=r"at most 5.0% bad files, found 3 of 40")
+    with refused if is_too_much else nullcontext():
+        assert len(list(feed.batches(0))) == 4
+    assert len(feed.bad_files) == 2 + is_too_much
 
 
 def test_many_bad_photographs_stop_the_training(photographs: Path) -> None:

@@ -6,7 +6,7 @@ What a batch holds depends on the seed, the epoch and the step alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from convbench.data.views import View, shift_colours
 from convbench.errors import RequestError
 from convbench.evaluation.source import Source
 from convbench.randomness import generator
+from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe, steps_per_epoch
 
 CHUNK = 10_000  # images distorted at a time
@@ -74,7 +75,7 @@ class Feed(ABC):
 
     @property
     def bad_files(self) -> tuple[BadFile, ...]:
-        """Those met so far, by this process."""
+        """Those met so far, by this process; and by all, in the epochs that are over."""
         return tuple(self.bad.values())
 
     def batch(self, epoch: int, step: int, seen: list[tuple[Tensor, Tensor]]) -> Batch:
@@ -154,9 +155,15 @@ class PhotographFeed(Feed):
         for step in range(first, self.per_epoch):
             seen = next(self.ahead)
             self.next_step = (epoch, step + 1) if step + 1 < self.per_epoch else (epoch + 1, 0)
-            self.bad.update((file.path, file) for one in seen for file in one.bad)
-            require_few(self.bad_files, self.n, self.reading.shown.root, MAX_BAD_SHARE)
+            self._note(file for one in seen for file in one.bad)
             yield self.batch(epoch, step, [(one.images, one.targets) for one in seen])
+        # Each process has read a part of the epoch: only together do they know what is bad of the whole.
+        self._note(file for met in Processes().gather(self.bad_files) for file in met)
+
+    def _note(self, bad: Iterable[BadFile]) -> None:
+        """ConvbenchError where those met are too many of the whole set."""
+        self.bad.update((file.path, file) for file in bad)
+        require_few(self.bad_files, self.n, self.reading.shown.root, MAX_BAD_SHARE)
 
     def _steps(self, epoch: int, first: int) -> list[tuple[int, int]]:
         """All that are left of the training."""
