@@ -10,16 +10,19 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from scipy import stats
+from typer.testing import CliRunner
 
 from convbench.bench.execute import resolve_recipe
 from convbench.bench.runner import run_suite
 from convbench.bench.suite import open_suite
 from convbench.bench.trial import make_trial
+from convbench.claims.ledger import read_claims
 from convbench.claims.trials import Statement, Trial, TrialRun, compare, measured, read_trials
+from convbench.cli import app
 from convbench.errors import RequestError
 from convbench.report.claims_listing import print_trials
 from convbench.report.trials import write_trial_picture
-from convbench.schema import parse
+from convbench.schema import packaged, parse
 from convbench.training.recipe import parse_recipe
 
 SUITE = """
@@ -163,11 +166,32 @@ def test_a_kept_trial_is_of_its_suite_as_it_stands(trial: Trial) -> None:
             assert outcome.curve[-1] == pytest.approx(outcome.top1_error, abs=0.5), "scored in fp32, judged in bf16"
 
 
+def test_every_statement_names_a_claim_of_the_deck_but_those_of_which_it_says_nothing() -> None:
+    claims, without = {claim.id for claim in read_claims()}, list[str]()
+    for name in packaged("suites"):
+        _, suite = open_suite(name)
+        assert {one.claim for one in suite.statements} <= {*claims, ""}, name
+        without += [name for one in suite.statements if not one.claim]
+    assert without == ["batchnorm"] * 4
+
+
 def test_trials_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    print_trials(read_trials(), Console(width=140, color_system=None))
+    print_trials(read_trials(), Console(width=1000, color_system=None))
     said = capsys.readouterr().out
     for trial in read_trials():
-        assert trial.title in said and all(one.says in said for one in trial.decisions)
+        assert trial.title in said
+        for one in trial.decisions:
+            claim = f"deck: {one.claim}" if trial.suite != "batchnorm" else "the deck says nothing of it"
+            assert f"{one.says} ({claim})" in said
+
+
+def test_claims_in_json_carry_the_decisions_on_them() -> None:
+    done = CliRunner().invoke(app, ["claims", "--slide", "ResNet (1/2)", "--json"])
+    assert done.exit_code == 0, done.output
+    found = {one["id"]: one["trials"] for one in json.loads(done.stdout)}
+    (trial,) = (one for one in read_trials() if one.suite == "resnet-depth")
+    assert found.pop("resnet-vanishing") == json.loads(json.dumps([one.to_dict() for one in trial.decisions]))
+    assert found and not any(found.values()), "no training here speaks to the others"
 
 
 def test_each_trial_has_its_picture(tmp_path: Path) -> None:

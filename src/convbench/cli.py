@@ -546,7 +546,9 @@ def claims(
         return
     results = check_claims(slide=slide, verdict=verdict, network=network)
     if as_json:
-        print(json.dumps([one.to_dict() for one in results], indent=1))
+        decisions = [one.to_dict() for trial in read_trials() for one in trial.decisions]
+        trained = {claim.id: [one for one in decisions if one["claim"] == claim.id] for claim in results}
+        print(json.dumps([one.to_dict() | {"trials": trained[one.id]} for one in results], indent=1))
     else:
         print_claims(results, trials=read_trials())
 

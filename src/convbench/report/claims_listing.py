@@ -77,7 +77,7 @@ def print_trials(trials: Sequence[Trial], console: Console | None = None) -> Non
             means = [f"{sum(values) / len(values):.2f}" for values in (one.better, one.worse)]
             difference = f"{one.difference:+.2f} ({one.low:+.2f} to {one.high:+.2f}){unit}"
             verdict = Text(one.verdict, DECIDED[one.verdict])
-            says = f"{one.says} (deck: {one.claim})" if one.claim else one.says
+            says = f"{one.says} ({f'deck: {one.claim}' if one.claim else 'the deck says nothing of it'})"
             table.add_row(*means, difference, str(len(one.better)), verdict, Text(says))
         console.print(table)
 
