@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,9 +15,11 @@ import torch
 
 import convbench as cb
 from boxed import COLOURS, write_rectangles
-from convbench.bench.detect import evaluate_detector, find_objects, load_detector
+from convbench.bench.detect import LoadedDetector, evaluate_detector, find_objects, load_detector
 from convbench.bench.train_detector import detector_for, train_detector
+from convbench.data import Preprocessing
 from convbench.detection.datasets import open_detection_set
+from convbench.detection.detector import Detector
 from convbench.detection.task import Detection
 from convbench.errors import RequestError
 from convbench.models import build
@@ -212,6 +215,32 @@ def test_the_apis_weights_are_evaluated_by_names(real_data: Path, real_weights: 
     assert f"and {of_all['ap']:.3f} with a hundred" in text
     (finds,) = find_objects(detector, [real_data / "coco128/train2017/000000000110.jpg"])
     assert finds.picture is None and "person" in {one.name for one in finds.objects}
+
+
+def test_no_picture_takes_the_place_of_a_photograph(rectangles: Path, tmp_path: Path) -> None:
+    """Nor of another's picture; by whatever name it is reached, and before anything is read or written."""
+    photographs, out = tmp_path / "photographs", tmp_path / "out"
+    shutil.copytree(rectangles / "train2000", photographs)
+    before = {file.name: file.read_bytes() for file in photographs.iterdir()}
+    (tmp_path / "linked").symlink_to(photographs)
+    out.mkdir()
+    (out / "0.png").hardlink_to(photographs / "1.png")
+    detector = LoadedDetector(Unused(), tuple(COLOURS), Preprocessing(size=300), {})
+    one, other = photographs / "0.png", photographs / "1.png"
+    for folder, images in ((photographs, [other, one]), (tmp_path / "linked", [one]), (out, [one, other])):
+        with pytest.raises(RequestError, match=r"a folder for pictures .*, found .*png among them"):
+            find_objects(detector, images, out=folder)
+    shutil.copy(one, tmp_path / "0.jpg")
+    with pytest.raises(RequestError, match=r"whose names differ, .* found two 0"):
+        find_objects(detector, [one, tmp_path / "0.jpg"], out=tmp_path / "new")
+    assert {file.name: file.read_bytes() for file in photographs.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+class Unused(Detector):
+    """A detector that must not be asked."""
+
+    forward = weight = find = None
 
 
 def test_what_cannot_be_is_one_line(rectangles: Path, tmp_path: Path) -> None:

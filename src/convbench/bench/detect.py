@@ -127,24 +127,47 @@ def find_objects(
 
     out: a folder for the photographs with boxes, classes and scores drawn on them, as PNG
 
-    Raises what `read_photograph` does, before anything is written for a file that is missing.
+    Raises RequestError, before anything is read or written, for a file that is missing, or where a picture would take
+    the place of a photograph or of another picture; and what `read_photograph` does.
     """
     for image in images:
         require_image_file(image)
-    if len({image.stem for image in images}) < len(images) and out is not None:
-        raise RequestError(f"expected files whose names differ, to write pictures by them into {out}")
-    finds, folder = list[Finds](), None if out is None else make_folder(out)
-    names = [name for name in detector.classes if name]
+    pictures: Sequence[Path | None] = [None] * len(images) if out is None else _pictures(images, out)
+    if out is not None:
+        make_folder(out)
+    finds, names = list[Finds](), [name for name in detector.classes if name]
     with evaluation_mode(detector.net), torch.inference_mode():
-        for image in track(images, "looking", len(images), "images"):
+        for image, picture in track(list(zip(images, pictures, strict=True)), "looking", len(images), "images"):
             pixels = read_photograph(image)
             answers = detector.net(detector.preprocessing(pixels[None]))
             (one,) = detector.net.find(answers, [(pixels.shape[1], pixels.shape[2])])
             named = renamed(one, detector.classes, names).above(score)
-            picture = None if folder is None else folder / f"{image.stem}.png"
             if picture is not None:
                 draw(pixels, named, names).save(picture)
             rows = zip(named.labels.tolist(), named.scores.tolist(), named.boxes.tolist(), strict=True)
             objects = tuple(Found(names[label], certain, tuple(box)) for label, certain, box in rows)
             finds.append(Finds(str(image), objects, None if picture is None else str(picture)))
     return finds
+
+
+def _pictures(images: Sequence[Path], out: Path) -> list[Path]:
+    """The file in `out` for each photograph's picture: no two the same, and none a photograph itself."""
+    pictures, photographs = dict[str, Path](), {_file(image.expanduser()) for image in images}
+    for image in images:
+        picture, name = out / f"{image.stem}.png", image.stem.casefold()  # which some disks do not tell from capitals
+        if name in pictures:
+            raise RequestError(
+                f"expected photographs whose names differ, to draw each in {out}, found two {image.stem}"
+            )
+        if picture.exists() and _file(picture) in photographs:
+            raise RequestError(
+                f"expected a folder for pictures that is not the photographs', found {picture} among them"
+            )
+        pictures[name] = picture
+    return list(pictures.values())
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """What a file is known by, whatever its name."""
+    about = path.stat()
+    return about.st_dev, about.st_ino
