@@ -25,6 +25,7 @@ from convbench.errors import RequestError
 from convbench.models import build
 from convbench.training.loop import InterruptedTrainingError, Options, fit
 from convbench.training.recipe import Recipe, open_recipe
+from convbench.weights import save_weights
 from small_trainings import same_state
 from test_processes import start
 
@@ -190,6 +191,42 @@ def test_the_backbone_begins_from_weights(rectangles: Path, tmp_path: Path, real
     wrong = recipe_for(rectangles, initial_weights=str(file), arguments={"width_multiplier": 0.5})
     with pytest.raises(RequestError, match="does not fit"):
         detector_for(wrong, dataset, 0)
+
+
+def test_a_run_of_ours_begins_a_training(rectangles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its folder: a backbone or a detector of other classes; what is of classes begins anew, all else is taken."""
+    dataset = open_detection_set(rectangles, "train")
+    detector = detector_for(recipe_for(rectangles), replace(dataset, classes=("a", "b", "c")), 1)
+    backbone = build("mobilenet_v1", num_classes=7, width_multiplier=0.25)
+    for folder, source, prefix in (("detector", detector, ""), ("backbone", backbone, "trunk.")):
+        (tmp_path / folder).mkdir()
+        save_weights(source, tmp_path / folder / "weights.safetensors", {})
+        capsys.readouterr()
+        net = detector_for(recipe_for(rectangles, initial_weights=str(tmp_path / folder)), dataset, 0)
+        own = {key: tensor for key, tensor in net.state_dict().items() if tensor.ndim}
+        theirs = {prefix + key: tensor for key, tensor in source.state_dict().items()}
+        taken = [key for key in own if key in theirs and "class_heads" not in key]
+        assert sum(key.startswith("trunk.") for key in taken) == 27 * 5
+        assert all(torch.equal(own[key], theirs[key]) for key in taken)
+        assert f"begins from {len(taken)} of {len(own)} tensors" in capsys.readouterr().err
+    layers = recipe_for(rectangles, initial_weights=str(tmp_path / "detector"), initial_layers=["extras."])
+    net = detector_for(layers, dataset, 0)
+    assert torch.equal(net.state_dict()["extras.0.0.conv.weight"], detector.state_dict()["extras.0.0.conv.weight"])
+
+
+def test_weights_that_do_not_fill_the_trunk_are_refused(rectangles: Path, tmp_path: Path) -> None:
+    """Only their counters of batches fit, which fit everything; or all but one tensor."""
+    dataset, file = open_detection_set(rectangles, "train"), tmp_path / "weights.safetensors"
+    recipe = recipe_for(rectangles, initial_weights=str(tmp_path))
+    wide = detector_for(recipe_for(rectangles, arguments={"width_multiplier": 0.5}), dataset, 0)
+    save_weights(wide, file, {})
+    with pytest.raises(RequestError, match=r"expected the 135 tensors of the trunk .* 135 do not fit: .* found \(16,"):
+        detector_for(recipe, dataset, 0)
+    net = detector_for(recipe_for(rectangles), dataset, 0)
+    gone = next(key for key in net.state_dict() if key.startswith("trunk.separable9"))
+    save_weights(net, file, {}, leave_out={gone})
+    with pytest.raises(RequestError, match=rf" 1 do not fit: {gone} is .*, found nothing"):
+        detector_for(recipe, dataset, 0)
 
 
 def test_the_apis_weights_are_evaluated_by_names(real_data: Path, real_weights: Path) -> None:

@@ -43,7 +43,7 @@ def train(
     ] = None,
     settings: Settings = [],  # noqa: B006
     initial_weights: Annotated[
-        Path | None, typer.Option(help="Of the backbone, ours or another library's, to begin from.")
+        Path | None, typer.Option(help="Of the backbone or a detector, a file or a run's folder, to begin from.")
     ] = None,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/detect/RECIPE-seed-S.")] = None,

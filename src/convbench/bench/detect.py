@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from convbench.bench.train_detector import WEIGHTS, result_of
+from convbench.bench.train_detector import result_of, weights_at
 from convbench.data import Preprocessing
 from convbench.data.photographs import read_photograph, require_image_file
 from convbench.detection.coco import COCO_CLASSES
@@ -70,8 +70,7 @@ def load_detector(
 
     Raises RequestError where the file is another network's, or says not enough.
     """
-    path = Path(weights).expanduser()
-    path = path / WEIGHTS if path.is_dir() else path
+    path = weights_at(weights)
     file = read_weight_file(path)
     said = file.metadata
     name = said.get("network", network)

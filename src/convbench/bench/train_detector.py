@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from convbench import standing
 from convbench.bench.execute import choose_device
@@ -38,7 +40,8 @@ from convbench.training.processes import Processes, joined_processes
 from convbench.training.recipe import Recipe, open_recipe
 from convbench.weights import load_file, save_weights
 from convbench.weights.conventions import apply_conventions
-from convbench.weights.files import read_weight_file
+from convbench.weights.files import WeightFile, read_weight_file
+from convbench.weights.matching import match_tensors
 
 WEIGHTS = "weights.safetensors"  # in a run's folder
 SHOWN, CERTAIN = 12, 0.5  # photographs on a run's sheet, and the least score of the boxes in them
@@ -185,34 +188,60 @@ def detector_for(recipe: Recipe, dataset: DetectionSet, seed: int) -> Detector:
 
 
 def begin_from(net: Detector, recipe: Recipe) -> None:
-    """Put into `net` what fits of the recipe's initial weights: those of a detector of ours, or of its backbone.
+    """Put into `net` the recipe's initial weights: those of a detector of ours, or of its backbone, of any classes.
 
-    A classification network's may have any library's names; the detector then computes by their conventions.
+    They lie in a file or in a run's folder. A classification network's may have any library's names; the detector then
+    computes by their conventions. All of the trunk must fit, as far as `initial_layers` asks for it; what else does not
+    fit begins anew. How many tensors were taken is told in a line.
 
-    Raises RequestError where nothing fits.
+    Raises RequestError where nothing fits, or not all of the trunk.
     """
     assert recipe.initial_weights is not None
-    path, own = Path(recipe.initial_weights).expanduser(), net.state_dict()
+    path, layers = weights_at(recipe.initial_weights), recipe.initial_layers or ("",)
+    own = {key: tensor for key, tensor in net.state_dict().items() if tensor.ndim}  # no counters: these always fit
     file = read_weight_file(path)
     tensors, conventions = file.tensors, file.metadata.get("conventions", {})
     if not own.keys() & tensors.keys():
-        name = backbone_of(recipe.network)
-        known = _arguments_of(name)
-        source = build(name, **{key: value for key, value in recipe.arguments.items() if key in known})
-        conventions = load_file(source, file)["conventions"]
-        state = source.state_dict()
-        if (fc6 := own.get("trunk.fc6.weight")) is not None and fc6.ndim == 4:
-            state = thinned(state)
-        tensors = {prefix + key: tensor for prefix in ("trunk.", "head.body.") for key, tensor in state.items()}
+        tensors, conventions = _of_backbone(net, recipe, file)
     fitting = {
-        key: tensor
-        for key, tensor in tensors.items()
-        if key in own and tensor.shape == own[key].shape and key.startswith(recipe.initial_layers or ("",))
+        key: tensors[key]
+        for key, tensor in own.items()
+        if key in tensors and tensors[key].shape == tensor.shape and key.startswith(layers)
     }
+    trunk = [key for key in own if key.startswith("trunk.") and key.startswith(layers)]
+    if lacking := [key for key in trunk if key not in fitting]:
+        there = tuple(tensors[lacking[0]].shape) if lacking[0] in tensors else "nothing"
+        raise RequestError(
+            f"{path}: expected the {len(trunk)} tensors of the trunk of {recipe.network}, {len(lacking)} do not fit: "
+            f"{lacking[0]} is {tuple(own[lacking[0]].shape)}, found {there}"
+        )
     if not fitting:
         raise RequestError(f"{path}: expected weights that fit {recipe.network} or its backbone, found none that do")
     net.load_state_dict(fitting, strict=False)
     apply_conventions(net, conventions)
+    if Processes().first:
+        print(f"{recipe.network}: begins from {len(fitting)} of {len(own)} tensors of {path}", file=sys.stderr)
+
+
+def weights_at(place: str | Path) -> Path:
+    """The file of weights at a path, which may be a run's folder."""
+    path = Path(place).expanduser()
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def _of_backbone(net: Detector, recipe: Recipe, file: WeightFile) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors by the detector's names, conventions) of a file of its classification network's, of any classes."""
+    name = backbone_of(recipe.network)
+    known = _arguments_of(name)
+    arguments = {key: value for key, value in recipe.arguments.items() if key in known}
+    with torch.device("meta"):
+        classes = match_tensors(build(name, **arguments), file.tensors).num_classes
+    source = build(name, num_classes=classes, **arguments)
+    conventions: dict[str, Any] = load_file(source, file)["conventions"]
+    state = source.state_dict()
+    if (fc6 := net.state_dict().get("trunk.fc6.weight")) is not None and fc6.ndim == 4:
+        state = thinned(state)
+    return {prefix + key: tensor for prefix in ("trunk.", "head.body.") for key, tensor in state.items()}, conventions
 
 
 def _arguments_of(network: str) -> set[str]:
