@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from torchvision.ops import box_iou
 from torchvision.transforms.v2 import functional
 
 from boxed import COLOURS, write_rectangles
-from convbench.data import box_views
+from convbench.data import Preprocessing, box_views
 from convbench.data.box_views import FILL, BoxView, Colours, shares_of
 from convbench.data.decoding import decode_part, decode_window
 from convbench.data.views import Window
 from convbench.detection.datasets import open_detection_set
+from convbench.detection.detecting import read_batches
 from convbench.detection.task import Boxed
 from convbench.errors import ConvbenchError
 
@@ -145,3 +147,14 @@ def test_boxes_that_were_drawn_on_another_size_are_told(rectangles: Path) -> Non
     boxes, _ = dataset.objects[0].to_learn
     with pytest.raises(ConvbenchError, match="expected 91x120 pixels, as annotated, found 90x120"):
         BoxView(size=SIZE).see(dataset.open(0), 91, 120, boxes, generator(0))
+
+
+def test_photographs_that_were_resized_are_not_evaluated(rectangles: Path) -> None:
+    """Boxes of another size would be counted as wrong, without a word."""
+    dataset = open_detection_set(rectangles, "train")
+    images, sizes = next(read_batches(dataset, Preprocessing(size=32), 2))
+    assert (images.shape[0], sizes) == (2, [(90, 120)] * 2)
+    sizes_then = dataset.sizes.clone()
+    sizes_then[1] = torch.tensor([90, 121])
+    with pytest.raises(ConvbenchError, match=r"1\.png: expected 90x121 pixels, as annotated, found 90x120"):
+        list(read_batches(replace(dataset, sizes=sizes_then), Preprocessing(size=32), 2))

@@ -118,9 +118,7 @@ class BoxView:
         seen = self.window(height, width, boxes, generator)
 
         def choose(rows: int, columns: int) -> Window:
-            if (rows, columns) != (height, width):
-                expected, found = f"{height}x{width}", f"{rows}x{columns}"
-                raise ConvbenchError(f"the image: expected {expected} pixels, as annotated, found {found}")
+            require_size((rows, columns), (height, width))
             return seen.window
 
         change = Colours.drawn(generator) if self.colours else None
@@ -169,6 +167,13 @@ class Colours:
         if self.contrast is not None and not self.contrast_first:
             x = (x * self.contrast).clamp_(0, 1)
         return x.mul_(255).round_().to(torch.uint8)
+
+
+def require_size(found: tuple[int, int], annotated: tuple[int, int]) -> None:
+    """ConvbenchError unless a photograph of `found` (height, width) is as large as the one its boxes were drawn on."""
+    if found != annotated:
+        wanted, there = (f"{height}x{width}" for height, width in (annotated, found))
+        raise ConvbenchError(f"the image: expected {wanted} pixels, as annotated, found {there}")
 
 
 def shares_of(boxes: Tensor, window: Window) -> Tensor:

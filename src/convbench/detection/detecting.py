@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from convbench.data.box_views import require_size
 from convbench.data.photographs import read_photograph
 from convbench.data.preprocessing import Preprocessing
 from convbench.detection.annotations import DetectionSet
@@ -34,7 +35,8 @@ def find_all(
         preprocessing: makes images of the detector's side
         title: of a progress bar; none is shown without
 
-    Raises ConvbenchError, which names it, for a photograph that cannot be read: a result is of all.
+    Raises ConvbenchError, which names it, for a photograph that cannot be read, or is of another size than annotated: a
+    result is of all.
     """
     found = list[Detections]()
     batches, total = read_batches(dataset, preprocessing, at_a_time(net.side**2)), len(dataset)
@@ -55,10 +57,13 @@ def read_batches(
     def read(place: int) -> tuple[Tensor, tuple[int, int]]:
         try:
             pixels = read_photograph(dataset.open(place))
+            size = pixels.shape[1], pixels.shape[2]
+            height, width = dataset.sizes[place].tolist()
+            require_size(size, (height, width))
         except ConvbenchError as error:
             file = dataset.root / dataset.files[place]
             raise type(error)(f"{file}: {str(error).removeprefix('the image: ')}") from error
-        return preprocessing(pixels[None]), (pixels.shape[1], pixels.shape[2])
+        return preprocessing(pixels[None]), size
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for places in torch.arange(len(dataset)).split(chunk):
