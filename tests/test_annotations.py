@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 import convbench as cb
 from convbench.data.photographs import read_photograph
 from convbench.detection.annotations import DetectionSet, read_coco, read_voc
+from convbench.detection.datasets import open_detection_set
 from convbench.detection.result import Detections, coco_result
 from convbench.detection.ssd import ssd300_mobilenet_v1
 from convbench.errors import ConvbenchError, RequestError
@@ -73,6 +76,61 @@ def test_what_is_no_coco_is_told(tmp_path: Path, text: str) -> None:
         read_coco(tmp_path / "a.json", tmp_path, "train")
     with pytest.raises(RequestError, match="expected COCO's annotations"):
         read_coco(tmp_path / "b.json", tmp_path, "train")
+
+
+def coco_file(folder: Path, *, images: Any = None, categories: Any = None, **annotation: Any) -> Path:
+    """Of one photograph with one cat, but for what is given."""
+    image = {"id": 7, "file_name": "a.jpg", "height": 30, "width": 40}
+    cat = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [2, 3, 10, 8], "area": 50.0, "iscrowd": 0}
+    content = {
+        "images": [image | one for one in ([{}] if images is None else images)],
+        "categories": [{"id": 3, "name": "cat"} | one for one in ([{}] if categories is None else categories)],
+        "annotations": [cat | annotation],
+    }
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"images": [{"id": "7"}]}, "the id of an image: expected a whole number, found '7'"),
+        ({"images": [{}, {}]}, "the id of an image: expected each once, found 7 twice"),
+        ({"images": [{"file_name": 7}]}, "a file_name: expected text, found 7"),
+        ({"categories": [{"id": "3"}]}, "the id of a category: expected a whole number, found '3'"),
+        ({"categories": [{}, {"name": "dog"}]}, "the id of a category: expected each once, found 3 twice"),
+        ({"categories": [{}, {"id": 4}]}, "the name of a category: expected each once, found 'cat' twice"),
+        ({"categories": [{"name": None}]}, "a name: expected text, found None"),
+        ({"image_id": "7"}, "an annotation's image_id: expected one of the file's, found '7'"),
+        ({"category_id": 9}, "an annotation's category_id: expected one of the file's, found 9"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_one_line(tmp_path: Path, given: dict[str, Any], told: str) -> None:
+    file = coco_file(tmp_path, **given)
+    with pytest.raises(RequestError) as error:
+        read_coco(file, tmp_path, "train")
+    assert str(error.value) == f"{file}: {told}"
+
+
+def test_a_box_without_numbers_has_no_area(tmp_path: Path) -> None:
+    for place in range(4):
+        box = [2.0, 3, 10, 8]
+        box[place] = math.nan
+        found = read_coco(coco_file(tmp_path, bbox=box), tmp_path, "train")
+        assert found.noted == {"no area": 1, "images without boxes": 1}
+    found = read_coco(coco_file(tmp_path, area=math.nan), tmp_path, "train")
+    assert found.objects[0].areas.tolist() == [80], "of the box, where the object's is not known"
+
+
+def test_a_split_without_photographs_is_told(tmp_path: Path) -> None:
+    for split, images in (("train", [{}]), ("test", [])):
+        (tmp_path / split).mkdir()
+        content = json.loads(coco_file(tmp_path / split, images=images).read_text())
+        content["annotations"] = content["annotations"] if images else []
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content))
+    assert len(open_detection_set(tmp_path, "train")) == 1
+    with pytest.raises(RequestError, match="expected photographs for test, found none"):
+        open_detection_set(tmp_path, "test")
 
 
 def coco128(real_data: Path) -> DetectionSet:

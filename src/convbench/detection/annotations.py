@@ -2,7 +2,7 @@
 
 What annotations hold that no detector can use is treated by one policy, and counted in `noted`:
 
-    no area            a box whose last column or row, as written, is not beyond its first is left out
+    no area            a box whose last column or row, as written, is not beyond its first, or is no number, is left out
     cut at the border  of a box that reaches out of the image the part inside stays; with nothing inside it is left out
     crowd              a region of many objects is not learnt, and in evaluation neither asked for nor held against one
     difficult          VOC's flag: the same in VOC's evaluation; learnt
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -113,15 +114,19 @@ class DetectionSet:
 def read_coco(annotations: Path, photographs: Path, split: str) -> DetectionSet:
     """COCO's `instances_*.json` with the photographs that it names in a folder.
 
-    Raises RequestError where there is no such file; ConvbenchError where it is no COCO JSON.
+    Raises RequestError where there is no such file, or its images and categories cannot be told apart, by ids that are
+    whole numbers and, categories, by names; ConvbenchError where it is no COCO JSON.
     """
     try:
         content = json.loads(annotations.read_text())
-        categories = sorted(content["categories"], key=lambda one: one["id"])
+        categories, images = _by_id(content["categories"], "a category"), _by_id(content["images"], "an image")
+        _require_names(categories, images)
         numbers = {one["id"]: place for place, one in enumerate(categories)}
-        images = sorted(content["images"], key=lambda one: one["id"])
         found: dict[int, list[dict[str, Any]]] = {one["id"]: [] for one in images}
         for one in content["annotations"]:
+            for key, known in (("image_id", found), ("category_id", numbers)):
+                if one[key] not in known:
+                    raise RequestError(f"an annotation's {key}: expected one of the file's, found {one[key]!r}")
             found[one["image_id"]].append(one)
         noted, objects = Counter[str](), []
         for image in images:
@@ -151,10 +156,34 @@ def read_coco(annotations: Path, photographs: Path, split: str) -> DetectionSet:
         )
     except OSError as error:
         raise RequestError(f"{annotations}: expected COCO's annotations, found {error.strerror}") from error
+    except RequestError as error:
+        raise RequestError(f"{annotations}: {error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ConvbenchError(
             f"{annotations}: expected COCO's annotations, found {type(error).__name__}: {error}"
         ) from error
+
+
+def _by_id(rows: Iterable[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+    """Images or categories in the order of their ids; RequestError unless these are whole numbers, each there once."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        if type(row["id"]) is not int:
+            raise RequestError(f"the id of {what}: expected a whole number, found {row['id']!r}")
+        if row["id"] in found:
+            raise RequestError(f"the id of {what}: expected each once, found {row['id']} twice")
+        found[row["id"]] = row
+    return [found[number] for number in sorted(found)]
+
+
+def _require_names(categories: Sequence[dict[str, Any]], images: Sequence[dict[str, Any]]) -> None:
+    """RequestError unless all have names, and those of categories, by which detectors know them, are there once."""
+    named = Counter(row["name"] for row in categories)
+    for key, rows in (("name", categories), ("file_name", images)):
+        if wrong := [row[key] for row in rows if not isinstance(row[key], str)]:
+            raise RequestError(f"a {key}: expected text, found {wrong[0]!r}")
+    if twice := [name for name, count in named.items() if count > 1]:
+        raise RequestError(f"the name of a category: expected each once, found {twice[0]!r} twice")
 
 
 def read_voc(
@@ -223,7 +252,7 @@ def _objects(rows: Iterable[_Row], height: int, width: int, noted: Counter[str])
     kept: list[tuple[_Row, tuple[float, float, float, float]]] = []
     for row in rows:
         left, top, right, bottom = row.box
-        if right <= left or bottom <= top:
+        if not (left < right and top < bottom):  # nor where one of them is NaN
             noted[NO_AREA] += 1
             continue
         inside = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
@@ -238,7 +267,10 @@ def _objects(rows: Iterable[_Row], height: int, width: int, noted: Counter[str])
     if not kept:
         noted[EMPTY] += 1
     boxes = torch.tensor([box for _, box in kept], dtype=torch.float32).reshape(-1, 4)
-    areas = [row.area if row.area is not None else (box[2] - box[0]) * (box[3] - box[1]) for row, box in kept]
+    areas = [
+        (box[2] - box[0]) * (box[3] - box[1]) if row.area is None or math.isnan(row.area) else row.area
+        for row, box in kept
+    ]
     return Objects(
         boxes,
         torch.tensor([row.label for row, _ in kept], dtype=torch.int64),

@@ -34,14 +34,17 @@ def open_detection_set(name_or_path: str | Path, split: str | None, *, data_dir:
     """
     folder = _folder(name_or_path, data_dir)
     if (annotations := voc_annotations(folder)) is not None:
-        return _voc(folder, annotations, split)
-    files = _coco_files(folder)
-    if not files:
+        found = _voc(folder, annotations, split)
+    elif files := _coco_files(folder):
+        found = _coco(folder, files, split)
+    else:
         raise RequestError(
             f"{folder}: expected VOC's XML file for each photograph in Annotations/ or beside it, or COCO's JSON in "
             "annotations/ or beside the photographs, found neither"
         )
-    return _coco(folder, files, split)
+    if not len(found):
+        raise RequestError(f"{found.source}: expected photographs for {found.split}, found none")
+    return found
 
 
 def _folder(name_or_path: str | Path, data_dir: Path | None) -> Path:
