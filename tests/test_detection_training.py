@@ -20,6 +20,7 @@ from convbench.bench.train_detector import detector_for, train_detector
 from convbench.data import Preprocessing
 from convbench.detection.datasets import open_detection_set
 from convbench.detection.detector import Detector
+from convbench.detection.registry import build_detector
 from convbench.detection.task import Detection
 from convbench.errors import RequestError
 from convbench.models import build
@@ -90,6 +91,7 @@ import sys, torch
 from pathlib import Path
 from convbench.bench.train_detector import detector_for
 from convbench.detection.datasets import open_detection_set
+from convbench.detection.registry import build_detector
 from convbench.detection.task import Detection
 from convbench.training.loop import Options, fit
 from convbench.training.processes import joined_processes
@@ -252,6 +254,25 @@ def test_the_apis_weights_are_evaluated_by_names(real_data: Path, real_weights: 
     assert f"and {of_all['ap']:.3f} with a hundred" in text
     (finds,) = find_objects(detector, [real_data / "coco128/train2017/000000000110.jpg"])
     assert finds.picture is None and "person" in {one.name for one in finds.objects}
+
+
+def test_a_file_says_what_it_is_built_with(tmp_path: Path) -> None:
+    """Something else beside it is refused, and not dropped; the same may be said again."""
+    about = {"network": "ssd300_mobilenet_v1", "arguments": {"width_multiplier": 0.25}, "classes": list(COLOURS)}
+    net = build_detector(about["network"], num_classes=2, width_multiplier=0.25)
+    save_weights(net, tmp_path / "weights.safetensors", about | {"preprocessing": {"size": 300}})
+    loaded = load_detector(tmp_path, None, {"width_multiplier": 0.25})
+    assert same_state(loaded.net, net)
+    for other in ({"width_multiplier": 1.0}, {"num_classes": 3}):
+        with pytest.raises(RequestError, match=r"expected \{'width_multiplier': 0.25\}, found " + str(other)):
+            load_detector(tmp_path, None, other)
+
+
+@pytest.mark.parametrize("most", [0, 101])
+def test_no_more_detections_are_asked_for_than_coco_counts(most: int) -> None:
+    detector = LoadedDetector(Unused(), tuple(COLOURS), Preprocessing(size=300), {})
+    with pytest.raises(RequestError, match=f"expected 1 to 100 detections of an image, .* found {most}"):
+        evaluate_detector(detector, "nowhere", most=most)
 
 
 def test_no_picture_takes_the_place_of_a_photograph(rectangles: Path, tmp_path: Path) -> None:

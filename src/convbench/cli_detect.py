@@ -93,7 +93,7 @@ def evaluate(
         str | None, typer.Option(help="train, test, or the name of a list or file; default test, or the only one.")
     ] = None,
     arguments: Arguments = [],  # noqa: B006
-    most: Annotated[int, typer.Option("--max-detections", min=1, help="Of an image, that count.")] = 100,
+    most: Annotated[int, typer.Option("--max-detections", help="Of an image, that count, 1 to 100.")] = 100,
     out: Annotated[Path | None, typer.Option(help="A file for what was found, in COCO's format.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -17,7 +17,7 @@ from convbench.detection.datasets import open_detection_set
 from convbench.detection.detecting import find_all
 from convbench.detection.detector import Detector
 from convbench.detection.drawing import draw
-from convbench.detection.registry import build_detector
+from convbench.detection.registry import detector_of
 from convbench.detection.result import coco_detections, renamed
 from convbench.errors import RequestError
 from convbench.files import make_folder, write_json
@@ -26,6 +26,8 @@ from convbench.progress import track
 from convbench.schema import parse
 from convbench.weights import load_file
 from convbench.weights.files import read_weight_file
+
+MOST = 100  # detections of an image that COCO's figures count
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def load_detector(
     network, arguments: its name and what it is built with, for a file that does not say them; it is then taken to name
         COCO's 90 numbers
 
-    Raises RequestError where the file is another network's, or says not enough.
+    Raises RequestError where the file is another network's, was built with something else, or says not enough.
     """
     path = weights_at(weights)
     file = read_weight_file(path)
@@ -79,7 +81,10 @@ def load_detector(
     if network not in (None, name):
         raise RequestError(f"{path} holds {name}, found the name {network}")
     classes = tuple(said.get("classes", ())) or tuple(COCO_CLASSES.get(number, "") for number in range(1, 91))
-    net = build_detector(name, num_classes=len(classes), **(said.get("arguments") or arguments or {}))
+    built, given = said.get("arguments"), dict(arguments or {})
+    if built is not None and (other := {key: value for key, value in given.items() if built.get(key) != value}):
+        raise RequestError(f"{path} says what its network is built with: expected {built or 'nothing'}, found {other}")
+    net = detector_of(name, len(classes), given if built is None else built)
     about = load_file(net, file)
     if "preprocessing" not in about:
         raise RequestError(f"{path} does not say its preprocessing: expected a file that a training wrote")
@@ -91,7 +96,7 @@ def evaluate_detector(
     data: str,
     *,
     split: str | None = None,
-    most: int = 100,
+    most: int = MOST,
     out: Path | None = None,
     data_dir: Path | None = None,
 ) -> dict[str, Any]:
@@ -100,11 +105,13 @@ def evaluate_detector(
     Args:
         data, split: as `open_detection_set` reads them; classes are known by their names, and those that the detector
             does not know count as never found
-        most: detections of an image that count, the most certain
+        most: detections of an image that count, the most certain; COCO's figures are of 100 at most
         out: a file for what was found, in COCO's format
 
-    Raises RequestError where none of the data's classes is one of the detector's.
+    Raises RequestError where none of the data's classes is one of the detector's, and for another `most` than 1 to 100.
     """
+    if not 1 <= most <= MOST:
+        raise RequestError(f"expected 1 to {MOST} detections of an image, as COCO counts no more, found {most}")
     dataset = open_detection_set(data, split, data_dir=data_dir)
     if not set(detector.classes) & set(dataset.classes):
         known = ", ".join(filter(None, detector.classes[:3]))

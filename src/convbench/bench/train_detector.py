@@ -26,7 +26,7 @@ from convbench.detection.datasets import open_detection_set
 from convbench.detection.detecting import find_all
 from convbench.detection.detector import Detector
 from convbench.detection.drawing import draw, sheet
-from convbench.detection.registry import backbone_of, build_detector
+from convbench.detection.registry import backbone_of, detector_of
 from convbench.detection.result import Detections, coco_detections, coco_result, voc_ap
 from convbench.detection.ssd import thinned
 from convbench.detection.task import Detection
@@ -177,7 +177,7 @@ def detector_for(recipe: Recipe, dataset: DetectionSet, seed: int) -> Detector:
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = build_detector(recipe.network, num_classes=len(dataset.classes), **recipe.arguments)
+        net = detector_of(recipe.network, len(dataset.classes), recipe.arguments)
     if recipe.preprocessing.size != net.side:
         raise RequestError(
             f"preprocessing.size: expected {net.side} pixels for {recipe.network}, found {recipe.preprocessing.size}"
