@@ -137,9 +137,19 @@ def test_colours_change_as_torchvision_changes_them() -> None:
     assert (brighter.int() - (image.int() + 25.5).clamp(max=255)).abs().max() <= 1
     both = Colours(0.1, 1.5, None, None, True)(image)
     assert (both.float() - ((image.float() + 25.5).clamp(max=255) * 1.5).clamp(max=255)).abs().max() <= 1
-    drawn = [Colours.drawn(generator(seed)) for seed in range(300)]
-    for name in ("brightness", "contrast", "saturation", "hue"):
-        assert 110 < sum(getattr(one, name) is not None for one in drawn) < 190
+
+
+def test_colours_are_drawn_from_the_releases_ranges() -> None:
+    """Half of all images each; 32 of 255 levels, a half more or less, and 36 degrees of hue to either side."""
+    random = generator(0)
+    drawn = [Colours.drawn(random) for _ in range(2000)]
+    ranges = {"brightness": (-32 / 255, 32 / 255), "contrast": (0.5, 1.5), "saturation": (0.5, 1.5), "hue": (-0.1, 0.1)}
+    for name, (low, high) in ranges.items():
+        values = [value for one in drawn if (value := getattr(one, name)) is not None]
+        assert 900 < len(values) < 1100, name
+        assert low <= min(values) < low + 0.02 * (high - low), name
+        assert high - 0.02 * (high - low) < max(values) <= high, name
+    assert 900 < sum(one.contrast_first for one in drawn) < 1100
 
 
 def test_boxes_that_were_drawn_on_another_size_are_told(rectangles: Path) -> None:

@@ -21,7 +21,8 @@ from convbench.errors import ConvbenchError
 TRIES = 50  # at a patch that overlaps an object enough, before the next rule is drawn
 WHOLE, ANY = 2.0, 0.0  # rules beside the least overlaps: the whole image, and any patch
 FILL = (123, 117, 104)  # ImageNet's mean colour, around an expanded image
-BRIGHTNESS, CONTRAST, HUE = 32 / 255, (0.5, 1.5), 18 / 180
+BRIGHTNESS, CONTRAST, SATURATION = 32 / 255, (0.5, 1.5), (0.5, 1.5)
+HUE = 18 / 180  # of the circle, to either side: the release's 18 of OpenCV's 180 hues
 
 
 @plain_dataclass(frozen=True)
@@ -146,8 +147,8 @@ class Colours:
         return cls(
             maybe(-BRIGHTNESS, BRIGHTNESS),
             maybe(*CONTRAST),
-            maybe(*CONTRAST),
-            maybe(-HUE / 2, HUE / 2),
+            maybe(*SATURATION),
+            maybe(-HUE, HUE),
             _uniform(generator) < 0.5,
         )
 
