@@ -12,7 +12,8 @@ stride 16, a region of 14 x 14 of its map, and the rest of the classification ne
 Departures:
 - Images are squares, of 600 or 300 pixels, where the paper keeps their proportions; anchors have the same sides in
   pixels in both, as in the API.
-- Where the paper pools regions, these are aligned (He et al. 2017, arXiv:1703.06870), by torchvision.
+- Where the paper pools regions, these are aligned (He et al. 2017, arXiv:1703.06870), by torchvision's `roi_align` with
+  `aligned=True`, which its MultiScaleRoIAlign does without.
 - Proposals and regions learn together, where the paper's learn in turns.
 """
 
