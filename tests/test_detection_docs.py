@@ -114,9 +114,12 @@ def test_a_pass_of_faster_rcnn_takes_as_long_as_the_document_says() -> None:
 
 def test_each_detector_learns_a_few_photographs_by_heart() -> None:
     text, kept = (DOCS / "detection.md").read_text(), json.loads((DOCS / "performance/overfit.json").read_text())
-    for name in names():
-        assert (name in kept) == (f"| `{name}` | " in text)
-    for name, one in ((name, kept[name]) for name in names() if name in kept):
+    ran = {"ssd300_vgg16", "ssd300_inception_v2", "ssd300_mobilenet_v1"}
+    others = [name for name in names() if name not in ran]
+    assert kept.keys() & set(names()) == ran
+    assert f"{', '.join(f'`{name}`' for name in others)} were not run to their end" in " ".join(text.split())
+    for name in ran:
+        one = kept[name]
         assert one["ap"] >= 0.9 and one["last_loss"] < 0.5 * one["first_loss"] and one["images"] == 2
         figures = f"{one['updates']} | {one['batch_size']} | {100 * one['ap']:.1f} | {100 * one['ap50']:.1f}"
         assert f"| `{name}` | {figures} |" in text
