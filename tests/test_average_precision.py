@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,17 +131,31 @@ def test_vocs_figures_worked_by_hand() -> None:
     """
     dataset = one_image([A, B, C], [False] * 3)
     found = detections([A, [60.0, 0, 70, 10], B], [0.9, 0.8, 0.7])
-    assert voc_ap(dataset, found, "area")["a"] == pytest.approx(5 / 9)
-    assert voc_ap(dataset, found, "07")["a"] == pytest.approx(6 / 11)
+    assert voc_ap(dataset, found)["area"]["a"] == pytest.approx(5 / 9)
+    assert voc_ap(dataset, found)["07"]["a"] == pytest.approx(6 / 11)
 
 
 def test_an_object_is_found_once_and_a_difficult_one_does_not_count() -> None:
     """A twice: the second is wrong. B is difficult: neither asked for nor wrong. So 1 of 1, before the wrong one."""
     dataset = one_image([A, B], [False, True])
-    assert voc_ap(dataset, detections([A, A, B], [0.9, 0.8, 0.7]))["a"] == 1
-    assert voc_ap(dataset, detections([B, A], [0.9, 0.8]))["a"] == 1
-    assert voc_ap(dataset, detections([[60.0, 0, 70, 10], A], [0.9, 0.8]))["a"] == pytest.approx(0.5)
+    assert voc_ap(dataset, detections([A, A, B], [0.9, 0.8, 0.7]))["area"]["a"] == 1
+    assert voc_ap(dataset, detections([B, A], [0.9, 0.8]))["area"]["a"] == 1
+    assert voc_ap(dataset, detections([[60.0, 0, 70, 10], A], [0.9, 0.8]))["area"]["a"] == pytest.approx(0.5)
+
+
+def test_classes_and_images_are_kept_apart() -> None:
+    """A's object is not found by b's detection. Of b right, wrong, right, of two objects: 1/2 + 1/2 * 2/3 = 5/6."""
+    dataset, first, second = random_set(2, 2)[0], one_image([A, B], [False] * 2), one_image([A], [False])
+    objects = tuple(
+        replace(one.objects[0], labels=torch.tensor(labels)) for one, labels in ((first, [0, 1]), (second, [1]))
+    )
+    found = [
+        Detections(torch.tensor(boxes), torch.tensor(labels), torch.tensor(scores))
+        for boxes, labels, scores in (([A, B, A], [1, 1, 0], [0.9, 0.8, 0.7]), ([A], [1], [0.95]))
+    ]
+    figures = voc_ap(replace(dataset, objects=objects), found)["area"]
+    assert figures == {"a": 1, "b": pytest.approx(5 / 6)}
 
 
 def test_a_class_without_objects_has_no_figure() -> None:
-    assert math.isnan(voc_ap(one_image([A], [True]), detections([A], [0.5]))["a"])
+    assert math.isnan(voc_ap(one_image([A], [True]), detections([A], [0.5]))["area"]["a"])

@@ -152,10 +152,10 @@ def _describe(part: DetectionSet) -> dict[str, Any]:
 
 def result_of(dataset: DetectionSet, found: Sequence[Detections]) -> dict[str, Any]:
     """COCO's twelve figures and, of each class, Pascal VOC's two: plain values for JSON."""
-    voc = {}
-    for method in ("07", "area"):
-        precisions = voc_ap(dataset, found, method)
-        voc[method] = {name: None if math.isnan(one) else one for name, one in precisions.items()}
+    voc = {
+        method: {name: None if math.isnan(one) else one for name, one in precisions.items()}
+        for method, precisions in voc_ap(dataset, found).items()
+    }
     return {**coco_result(dataset, found).to_dict(), "voc": voc}
 
 

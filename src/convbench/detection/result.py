@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from convbench.detection.annotations import DetectionSet
+from convbench.detection.annotations import DetectionSet, Objects
 from convbench.errors import RequestError
 
+Array = NDArray[Any]
 COCO_FIGURES = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
@@ -159,41 +162,47 @@ def coco_detections(dataset: DetectionSet, found: Sequence[Detections]) -> list[
     return rows
 
 
-def voc_ap(
-    dataset: DetectionSet, found: Sequence[Detections], method: Literal["07", "area"] = "area", overlap: float = 0.5
-) -> dict[str, float]:
-    """Pascal VOC's average precision of each class, 0 to 1; their mean is VOC's mAP.
+def voc_ap(dataset: DetectionSet, found: Sequence[Detections], overlap: float = 0.5) -> dict[str, dict[str, float]]:
+    """Pascal VOC's average precision of each class, 0 to 1, by method; their mean is VOC's mAP.
 
-    method: "07", the mean of the precision at eleven recalls (VOC 2007), or "area", under the monotone curve (2010 on)
+    "07": the mean of the precision at eleven recalls (VOC 2007); "area": under the monotone curve (2010 on)
 
     An object is found by the most certain detection that overlaps it best, by at least `overlap`; a second one is
     wrong. Difficult objects are neither asked for nor held against a detection.
     """
-    figures = {}
-    for label, name in enumerate(dataset.classes):
-        hits, scores, wanted = list[float](), list[float](), 0
-        for objects, one in zip(dataset.objects, found, strict=True):
-            mine, own = objects.labels == label, one.labels == label
-            boxes, ignored = objects.boxes[mine], objects.ignored[mine]
-            wanted += int((~ignored).sum())
-            order = one.scores[own].argsort(descending=True, stable=True)
-            candidates, certain = one.boxes[own][order], one.scores[own][order]
-            overlaps = box_iou(candidates, boxes) if len(boxes) else torch.zeros(len(candidates), 0)
-            taken = set[int]()
-            for row, score in zip(overlaps, certain.tolist(), strict=True):
-                best = int(row.argmax()) if len(row) else -1
-                is_there = best >= 0 and float(row[best]) >= overlap
-                if is_there and bool(ignored[best]):
-                    continue
-                hits.append(float(is_there and best not in taken))
-                scores.append(score)
-                if is_there:
-                    taken.add(best)
-        figures[name] = _area(np.array(hits), np.array(scores), wanted, method)
-    return figures
+    parts = [_matched(objects, one, overlap) for objects, one in zip(dataset.objects, found, strict=True)]
+    labels, hits, scores = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    wanted = np.concatenate([objects.labels[~objects.ignored].numpy() for objects in dataset.objects])
+    counts = np.bincount(wanted, minlength=len(dataset.classes)).tolist()
+    order = labels.argsort(kind="stable")  # the images' order stays, by which equal scores are told apart
+    edges = np.searchsorted(labels[order], np.arange(len(dataset.classes) + 1))
+    own = [order[start:end] for start, end in itertools.pairwise(edges)]
+    return {
+        method: {
+            name: _area(hits[rows], scores[rows], count, method)
+            for name, rows, count in zip(dataset.classes, own, counts, strict=True)
+        }
+        for method in ("07", "area")
+    }
 
 
-def _area(hits: Any, scores: Any, wanted: int, method: str) -> float:
+def _matched(objects: Objects, found: Detections, overlap: float) -> tuple[Array, Array, Array]:
+    """(labels, hits, scores) of an image's detections that count, the most certain first; a hit is 1.0, a miss 0.0."""
+    order = found.scores.argsort(descending=True, stable=True)
+    labels, scores = found.labels[order].numpy(), found.scores[order].numpy().astype(np.float64)
+    hits, counted = np.zeros(len(labels)), np.ones(len(labels), bool)
+    if len(labels) and len(objects.labels):
+        overlaps = box_iou(found.boxes[order], objects.boxes).numpy()
+        overlaps[labels[:, None] != objects.labels.numpy()] = -1
+        best = overlaps.argmax(1)
+        is_there = overlaps[np.arange(len(best)), best] >= overlap
+        counted = ~(is_there & objects.ignored.numpy()[best])
+        rows = np.flatnonzero(is_there & counted)
+        hits[rows[np.unique(best[rows], return_index=True)[1]]] = 1  # of an object's detections the first
+    return labels[counted], hits[counted], scores[counted]
+
+
+def _area(hits: Array, scores: Array, wanted: int, method: str) -> float:
     """Under the curve of precision over recall; NaN without objects."""
     if not wanted:
         return float("nan")
