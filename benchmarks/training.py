@@ -44,9 +44,10 @@ from convbench.evaluation.source import prepared_shape
 from convbench.timing.clock import median_interval
 from convbench.timing.machine import describe_machine, measure_limits
 from convbench.training.feed import MemoryFeed
-from convbench.training.loop import _Training, fit
+from convbench.training.loop import Options, _Training, fit
 from convbench.training.memory import kept_memory
 from convbench.training.recipe import Recipe, open_recipe
+from convbench.training.task import Classification
 
 NETWORKS = {"resnet20": 128, "resnet18": 32, "mobilenet_v1": 32, "alexnet": 32}  # name -> images in a batch
 STEPS = 4  # of warming up
@@ -77,7 +78,8 @@ def our_steps(network: str, data_dir: Path | None, stack: ExitStack) -> Callable
     """A step of our loop; returns how many images it took."""
     recipe, dataset = recipe_and_data(network, data_dir)
     stack.enter_context(kept_memory())
-    training = _Training(build_for(recipe, dataset, 0), dataset, recipe, 0, None, None, None, None)
+    net = build_for(recipe, dataset, 0)
+    training = _Training(net, dataset, recipe, Classification(recipe), 0, None, None, None, Options())
     training.set_mode()
     batches = (batch for epoch in range(10**6) for batch in training.feed.batches(epoch))
 
