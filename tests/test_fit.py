@@ -60,6 +60,18 @@ def test_losses_are_watched() -> None:
     assert resumed.trouble(6.2) == watch.trouble(6.2)
 
 
+def test_what_explodes_at_once_is_no_measure() -> None:
+    watch = LossWatch()
+    assert all(watch.trouble(loss) is None for loss in (2.3, *[1e6] * 98))
+    assert "at the beginning it was 6.8" in str(watch.trouble(1e6))
+
+
+def test_the_losses_of_a_trained_network_may_rise() -> None:
+    watch = LossWatch()
+    assert all(watch.trouble(0.001) is None for _ in range(50))
+    assert all(watch.trouble(0.9) is None for _ in range(100))
+
+
 def test_without_a_folder_signals_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to save, so Ctrl-C leaves at once."""
     monkeypatch.setattr(loop._Training, "look", lambda *_: signal.raise_signal(signal.SIGINT))

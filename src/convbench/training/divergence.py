@@ -7,6 +7,7 @@ from collections import deque
 
 WINDOW = 50  # steps
 EXPLODED = 3.0  # times the mean of the first steps' losses
+LEAST = 1.0  # what these count as at least: those of a network that has been trained may be next to nothing
 
 
 class LossWatch:
@@ -21,13 +22,21 @@ class LossWatch:
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         if len(self.first) < WINDOW:
-            self.first.append(loss)
+            # The very first loss is the untrained network's: what explodes after it is no measure for later losses.
+            most = EXPLODED * max(LEAST, abs(self.first[0])) if self.first else loss
+            self.first.append(min(loss, most))
             return None
         self.last.append(loss)
-        before, now = sum(self.first) / WINDOW, sum(self.last) / len(self.last)
-        if len(self.last) == WINDOW and now > EXPLODED * abs(before):
+        now = sum(self.last) / len(self.last)
+        if len(self.last) == WINDOW and now > self.bound:
+            before = sum(self.first) / WINDOW
             return f"the mean loss of {WINDOW} steps is {now:.4g}, at the beginning it was {before:.4g}"
         return None
+
+    @property
+    def bound(self) -> float:
+        """Above it a loss is suspicious."""
+        return EXPLODED * max(LEAST, abs(sum(self.first) / len(self.first))) if self.first else math.inf
 
     def state(self) -> dict[str, list[float]]:
         """For a checkpoint."""
