@@ -30,6 +30,7 @@ from convbench.training.divergence import LossWatch
 from convbench.training.feed import Batch, MemoryFeed
 from convbench.training.loop import DivergedError, Options, fit
 from convbench.training.precision import Arithmetic, choose_precision
+from convbench.training.recipe import Schedule, parse_settings
 from convbench.training.task import hold_out
 from convbench.weights import save_weights
 from small_trainings import digits, recipe_with, same_state, trained
@@ -38,14 +39,45 @@ from small_trainings import digits, recipe_with, same_state, trained
 def test_divergence_tells_step_rate_and_the_last_good_state(tmp_path: Path) -> None:
     steps = {"name": "steps", "steps": [[1, 0.005], [2, 1e20]]}
     recipe = recipe_with(network="lenet5_relu", loss="cross_entropy", optimiser={"name": "sgd"}, schedule=steps)
-    told = (
-        rf"diverged at step \d of epoch 2, learning rate 1e\+20: the loss is .*last good state is {tmp_path}/state.pt"
-    )
+    told = r"diverged at step \d of epoch 2, learning rate 1e\+20: the loss is .*; lower schedule.steps, .* good state"
     with pytest.raises(DivergedError, match=told) as caught:
         trained(recipe, digits(40), folder=tmp_path)
     assert "\n" not in str(caught.value)
+    settings = parse_settings([str(caught.value).partition("--set ")[2]])
     saved = torch.load(tmp_path / "state.pt", weights_only=True)
     assert len(saved["history"]) == 1 and all(tensor.isfinite().all() for tensor in saved["net"].values())
+    lower = Schedule(name="steps", steps=((3, 0.005),))
+    again = dataclasses.replace(recipe, schedule=lower, **settings)
+    begun = build_for(again, digits(40), 1).state_dict()
+    assert all(torch.equal(begun[name], tensor) for name, tensor in saved["net"].items())
+    _, history = trained(again, digits(40))
+    assert history[-1].loss < saved["history"][0]["loss"]
+
+
+def test_a_state_that_no_step_has_tried_is_not_called_good(tmp_path: Path) -> None:
+    """The first step's loss is sound, but its weights, of 1e35, are not; they are saved before the next step tells."""
+    recipe = recipe_with(network="lenet5_relu", loss="cross_entropy", optimiser={"name": "sgd", "lr": 1e35})
+    with pytest.raises(DivergedError, match=r"diverged at step \d .*; lower optimiser\.lr$"):
+        trained(recipe, digits(40), folder=tmp_path, options=Options(save_every=0.0))
+
+
+def test_no_state_is_written_of_a_suspicious_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, steps = loop._Training.update, itertools.count(1)
+
+    def update(self: loop._Training, *arguments: Any) -> None:
+        real(self, *arguments)
+        if (step := next(steps)) >= 3:
+            self.last_loss = torch.tensor(100.0)
+        if step == 5:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop._Training, "update", update)
+    recipe = recipe_with(network="lenet5_relu", loss="cross_entropy")
+    with pytest.raises(
+        ConvbenchError, match=r"step 5: not saved, as the loss is 100; --resume goes on from the state b"
+    ):
+        trained(recipe, digits(80), folder=tmp_path, options=Options(save_every=0.0))
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
 
 
 def test_losses_are_watched() -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -184,6 +184,7 @@ class _Training:
         self.arithmetic = Arithmetic(self.choices.precision, self.device)
         self.average = None if recipe.average is None else running_mean(net, recipe.average)
         self.losses = LossWatch()
+        self.last_state: Literal["none", "untried", "good"] = "none"  # good: a later step has found a sound loss by it
         self.board: Board | None = None
         self.history: list[Metrics] = []
         self.begin_epoch()
@@ -299,16 +300,19 @@ class _Training:
         trouble = self.losses.trouble(loss)
         if trouble is not None:
             self.stop(trouble)
+        if self.last_state == "untried" and loss <= self.losses.bound:
+            self.last_state = "good"
         if self.board is not None:
             self.board.write_step(self.steps_done, loss, self.optimiser.param_groups[0]["lr"])
 
     def stop(self, trouble: str) -> NoReturn:
-        """DivergedError with the place and the last good state."""
-        saved = self.folder is not None and (self.folder / "state.pt").exists()
+        """DivergedError with the place, and how to go on from the last good state."""
+        rate = "schedule.steps" if self.recipe.schedule.name == "steps" else "optimiser.lr"
+        begin = f"--set initial_weights={self.folder}/state.pt"
         raise DivergedError(
             f"{self.recipe.network} diverged at step {self.step} of epoch {len(self.history) + 1}, learning rate "
-            f"{self.optimiser.param_groups[0]['lr']:g}: {trouble}; lower optimiser.lr"
-            + (f" (the last good state is {self.folder}/state.pt)" if saved else "")
+            f"{self.optimiser.param_groups[0]['lr']:g}: {trouble}; lower {rate}"
+            + (f", from the last good state into another --out: {begin}" if self.last_state == "good" else "")
         )
 
     def end_epoch(self, epoch: int) -> None:
@@ -380,12 +384,21 @@ class _Training:
             self.save()
 
     def save(self) -> None:
-        """Write the state; InterruptedTrainingError where that was the last thing to do."""
+        """Write the state; InterruptedTrainingError where that was the last thing to do.
+
+        While the loss is suspicious the state before stays, which may be the last good one.
+        """
         if self.folder is None or self.requests is None:
             return
-        if not math.isfinite(self.last_loss):  # on GPUs, steps lie between two looks
+        loss = float(self.last_loss)
+        if not math.isfinite(loss):  # on GPUs, steps lie between two looks
             self.stop("the loss is not finite")
-        if self.processes.first:
+        if not all(bool(tensor.isfinite().all()) for tensor in self.net.state_dict().values()):
+            self.stop("the weights are not finite")
+        sound = loss <= self.losses.bound
+        if sound:
+            self.last_state = "untried"
+        if sound and self.processes.first:
             state = {
                 "net": self.net.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
@@ -399,7 +412,10 @@ class _Training:
         asked = self.processes.any(self.requests.signal is not None, self.device)
         if asked and len(self.history) < self.recipe.epochs:
             where = f"epoch {len(self.history) + 1}, step {self.step}"
-            raise InterruptedTrainingError(f"interrupted in {where}: saved, --resume goes on from there")
+            told = "saved, --resume goes on from there"
+            if not sound:
+                told = f"not saved, as the loss is {loss:.4g}; --resume goes on from the state before, or begins"
+            raise InterruptedTrainingError(f"interrupted in {where}: {told}")
 
     def restore(self, path: Path) -> None:
         """Stand where the state at `path` was saved, if there is one; the first process reads it for all."""
@@ -407,6 +423,7 @@ class _Training:
         state = self.processes.share(found)
         if state is None:
             return
+        self.last_state = "untried"
         self.net.load_state_dict(state["net"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

@@ -101,7 +101,8 @@ class Recipe:
     average: the decay, a step, of a running mean of the parameters and of batch normalisation's statistics, which is
         evaluated and kept
     filter_radius: the largest root mean square of a convolution's filter, renormalised after each step
-    initial_weights: a file of weights to begin from; layers that are not in it, or of another shape, begin anew
+    initial_weights: a file of weights, or a training's state.pt, to begin from; layers that are not in it, or of
+        another shape, begin anew
     initial_layers: only those whose names begin so; default all
     head_only: the last layer alone learns
     """

@@ -25,7 +25,7 @@ from torch import Tensor
 from convbench.errors import ConvbenchError, RequestError
 
 EXPECTED = "a .safetensors file, .npz, a PyTorch checkpoint or Keras' .h5"
-NESTED = ("state_dict", "model")  # where checkpoints keep the tensors
+NESTED = ("state_dict", "model", "net")  # where checkpoints keep the tensors; the last is of our own states
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
 SCALE, ZERO_POINT = "//scale", "//zero_point"  # beside a TFLite tensor: (number - zero point) * scale
 DAMAGE = (  # what the readers raise for files that are cut or changed
