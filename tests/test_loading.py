@@ -187,6 +187,18 @@ def test_a_reader_that_is_killed_is_an_error(photographs: Path) -> None:
         list(batches)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_reading_is_not_a_reader_s_end(
+    photographs: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Labelled, "look", look)
+    with pytest.raises(RuntimeError, match="a defect"):
+        next(read_ahead(reading_of(photographs), [(0, 0)], workers))
+
+
 def test_readers_go_on_through_the_epochs_and_end_with_the_training(photographs: Path) -> None:
     recipe, dataset = recipe_for(photographs, epochs=50), open_photographs(photographs, "train")
     feed = make_feed(dataset, recipe, 0, Share(), CPU, 2)

@@ -6,6 +6,7 @@ neither the number of processes that read nor where a training was stopped chang
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -158,13 +159,17 @@ def read_ahead(reading: Reading, steps: Iterable[tuple[int, int]], workers: int)
         collate_fn=_as_it_is,
         worker_init_fn=_leave_signals_to_the_trainer,
     )
+    before = multiprocessing.active_children()
     batches = _start(loader)
+    readers = [one for one in multiprocessing.active_children() if one not in before]
     while True:
         try:
             seen = next(batches)
         except StopIteration:
             return
         except ENDED as error:
+            if isinstance(error, RuntimeError) and all(reader.is_alive() for reader in readers):
+                raise  # what went wrong in reading is not a reader's end
             raise ConvbenchError(
                 f"{reading.shown.root}: expected {workers} processes that read photographs, found one that ended "
                 f"({str(error).partition(chr(10))[0]}); --workers 0 reads without"

@@ -46,7 +46,7 @@ class View:
     mirror: half of all images, left to right
     colour: "none"; "pca", AlexNet's, along the principal components of ImageNet's colours, a tenth as their deviation
 
-    Raises RequestError where a crop lacks its size.
+    Raises RequestError where a crop lacks its size, or has one that no image gives, and for a range that is none.
     """
 
     crop: Literal["none", "pad", "shorter", "area"] = "none"
@@ -61,6 +61,15 @@ class View:
     def __post_init__(self) -> None:
         if self.crop in ("shorter", "area") and self.size is None:
             raise RequestError(f"view.size: expected the pixels of a side for crop {self.crop!r}, found none")
+        for name, most in (("shorter", math.inf), ("area", 1), ("aspect", math.inf)):
+            low, high = getattr(self, name)
+            if not (0 < low <= high <= most and high < math.inf):
+                within = "from the least to the greatest, above 0" + (", 1 at most" if most == 1 else "")
+                raise RequestError(f"view.{name}: expected two numbers, {within}, found {[low, high]}")
+        if self.crop == "shorter" and self.size is not None and self.size > self.shorter[0]:
+            raise RequestError(
+                f"view.size: expected {self.shorter[0]} pixels at most, the least of view.shorter, found {self.size}"
+            )
 
     def window(self, height: int, width: int, generator: torch.Generator) -> Window:
         """What is seen of a photograph of height x width pixels; it becomes size x size."""

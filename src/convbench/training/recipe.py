@@ -50,6 +50,10 @@ class Optimiser:
     mu: float = Field(default=0.02, gt=0)
     curvature_samples: int = Field(default=500, ge=1)
 
+    def __post_init__(self) -> None:
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise RequestError("optimiser.momentum: expected a number above 0 with nesterov, such as 0.9, found 0")
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Schedule:
@@ -145,6 +149,14 @@ class Recipe:
             raise RequestError(
                 "held_out: expected the images that the schedule 'plateau' goes by, such as 1000, found 0"
             )
+        if self.view is not None and self.view.crop in ("shorter", "area"):
+            resized, cut = self.preprocessing.size, self.preprocessing.crop
+            tested = None if resized is cut is None else (resized or cut or 0) + 2 * self.preprocessing.pad
+            if tested != self.view.size:
+                raise RequestError(
+                    f"view.size: expected the side of what is tested, {tested or 'the whole'} by preprocessing.crop, "
+                    f"size and pad, found {self.view.size}; nearest is preprocessing.crop {self.view.size}"
+                )
 
     @property
     def for_photographs(self) -> Preprocessing:
