@@ -187,6 +187,15 @@ def test_rate_of_the_published_schedule() -> None:
     assert [recipe.lr(epoch + 59_999 / 60_000) for epoch in range(20)] == published
 
 
+def test_a_gentle_beginning_is_of_every_schedule() -> None:
+    gentle = {"schedule.gentle": [2.0, 0.1]}
+    for name in ("lenet5", "resnet20-cifar10", "resnet20-cifar10-cpu", "mobilenet-imagenet", "resnet50-imagenet"):
+        plain, slowed = (open_recipe(name, settings) for settings in ({}, gentle))
+        for progress in (0.5, 1.99, 2.0, 6.5):
+            share = 0.1 if progress < 2 else 1
+            assert slowed.lr(progress) == pytest.approx(share * plain.lr(progress)), (name, progress)
+
+
 def test_rate_of_one_cycle() -> None:
     cycle = {"name": "one_cycle", "warmup": 0.25}
     recipe = recipe_with(epochs=4, optimiser={"name": "sgd", "lr": 0.8}, schedule=cycle)

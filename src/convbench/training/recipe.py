@@ -172,11 +172,13 @@ class Recipe:
         """
         schedule, share = self.schedule, progress / self.epochs
         gentle_epochs, gentle_factor = schedule.gentle
-        lr = self.optimiser.lr * (gentle_factor if progress < gentle_epochs else 1)
+        gentle = gentle_factor if progress < gentle_epochs else 1
+        lr = self.optimiser.lr * gentle
         match schedule.name:
             case "steps":
                 ends = itertools.accumulate(epochs for epochs, _ in schedule.steps)
-                return next(lr for end, (_, lr) in zip(ends, schedule.steps, strict=True) if progress < end)
+                rates = (rate for end, (_, rate) in zip(ends, schedule.steps, strict=True) if progress < end)
+                return gentle * next(rates)
             case "one_cycle":
                 return lr * min(share / schedule.warmup, (1 - share) / (1 - schedule.warmup))
             case "cuts":
