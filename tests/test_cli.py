@@ -192,6 +192,46 @@ def test_stopped_and_resumed(tmp_path: Path, ending: signal.Signals) -> None:
     assert all(bool((stopped[name] == whole[name]).all()) for name in whole)
 
 
+SIGNALLED = """
+import signal, sys
+
+from convbench.bench import execute
+from convbench.cli import main
+from convbench.training import loop
+
+update = loop._Training.update
+
+def build_and_end(*arguments):
+    signal.raise_signal(signal.SIGTERM)
+
+def update_and_end_twice(self, *arguments):
+    update(self, *arguments)
+    if len(self.history) == 1:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+if sys.argv.pop(1) == "beginning":
+    execute.build_for = build_and_end
+else:
+    loop._Training.update = update_and_end_twice
+main()
+"""
+
+
+def test_one_command_with_resume_serves_every_restart(tmp_path: Path) -> None:
+    """Ended while there is no state yet, then by two signals at once, which leave no time to save another."""
+    arguments = ["train", "lenet5-relu", *TINY, "--set", "epochs=2", "--out", str(tmp_path / "run"), "--resume"]
+    for when in ("beginning", "second epoch"):
+        command = [sys.executable, "-c", SIGNALLED, when, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        told = "convbench: interrupted; what is finished is kept, the same command with --resume goes on"
+        assert done.stderr.strip().splitlines()[-1] == told
+        assert (tmp_path / "run/state.pt").exists() == (when == "second epoch")
+    assert convbench(*arguments).returncode == 0
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2
+
+
 @pytest.fixture
 def full_disk(tmp_path: Path):  # type: ignore[no-untyped-def]
     """A real file system of 320 KiB, where not even one state has room."""

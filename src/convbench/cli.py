@@ -698,10 +698,9 @@ def main() -> None:
         print(f"convbench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except _Terminated:
-        print(
-            "convbench: interrupted; what is finished is kept, the same command goes on",
-            file=sys.stderr,
-        )
+        training = arguments[:1] == ["train"] or arguments[:2] == ["detect", "train"]
+        again = "the same command with --resume" if training else "the same command"
+        print(f"convbench: interrupted; what is finished is kept, {again} goes on", file=sys.stderr)
         sys.exit(1)
 
 

@@ -22,7 +22,7 @@ Settings = Annotated[
     list[str], typer.Option("--set", help="A key of the recipe that differs: optimiser.lr=0.01; may be given again.")
 ]
 Seed = Annotated[int, typer.Option(help="Of the initial weights, the order and the views.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training that was interrupted in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training interrupted in --out, or begin one.")]
 SaveEvery = Annotated[float, typer.Option(min=0, help="Seconds between saved states within an epoch.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes that read photographs in files; default by the machine.")

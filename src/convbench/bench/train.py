@@ -71,10 +71,11 @@ def train(
         recipe: a packaged recipe's name, a TOML file's path, or a Recipe
         out: the run's folder, new or empty unless `resume`; its parent's name is the suite that a report shows it under
         settings: keys of a named recipe that differ, such as {"epochs": 5, "optimiser.lr": 0.01}
-        resume: go on with the training that was interrupted in `out`; the end is the same as without the stop
+        resume: go on with the training that was interrupted in `out`; the end is the same as without the stop. Where
+            there is no state yet, begin
         options: how it is run; states are also saved after each epoch and on SIGTERM or SIGINT
 
-    Raises RequestError where `out` already holds a training and `resume` is not set, or the other way round.
+    Raises RequestError where `out` holds a finished training, or another one and `resume` is not set.
     """
     out = Path(out).resolve()
     chosen = recipe if isinstance(recipe, Recipe) else open_recipe(recipe, settings)
@@ -107,15 +108,13 @@ def train(
 
 
 def require_folder(out: Path, *, resume: bool) -> RunFolder:
-    """The run folder at `out`; RequestError unless it holds nothing yet, or with `resume` an unfinished training."""
+    """The run folder at `out`; RequestError where it holds a finished run, or without `resume` any that was begun."""
     folder, begun = RunFolder(out), (out / "state.pt").exists()
     record = folder.read_record()
     if record is not None and record["status"] == "done":
         raise RequestError(f"{out} holds a finished run: take another --out, or delete it")
-    if record is not None and not begun:
+    if record is not None and not begun and not resume:
         raise RequestError(f"{out} holds a run that failed ({record['error']}): take another --out, or delete it")
     if begun and not resume:
         raise RequestError(f"{out} holds an unfinished training: --resume goes on with it, or take another --out")
-    if resume and not begun:
-        raise RequestError(f"{out} holds no unfinished training: leave --resume out to begin one")
     return folder
