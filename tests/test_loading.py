@@ -197,6 +197,9 @@ def test_an_error_in_reading_is_not_a_reader_s_end(
     monkeypatch.setattr(Labelled, "look", look)
     with pytest.raises(RuntimeError, match="a defect"):
         next(read_ahead(reading_of(photographs), [(0, 0)], workers))
+    for reader in multiprocessing.active_children():
+        reader.join(20)
+    assert not multiprocessing.active_children()
 
 
 def test_readers_go_on_through_the_epochs_and_end_with_the_training(photographs: Path) -> None:

@@ -162,19 +162,23 @@ def read_ahead(reading: Reading, steps: Iterable[tuple[int, int]], workers: int)
     before = multiprocessing.active_children()
     batches = _start(loader)
     readers = [one for one in multiprocessing.active_children() if one not in before]
-    while True:
-        try:
-            seen = next(batches)
-        except StopIteration:
-            return
-        except ENDED as error:
-            if isinstance(error, RuntimeError) and all(reader.is_alive() for reader in readers):
-                raise  # what went wrong in reading is not a reader's end
-            raise ConvbenchError(
-                f"{reading.shown.root}: expected {workers} processes that read photographs, found one that ended "
-                f"({str(error).partition(chr(10))[0]}); --workers 0 reads without"
-            ) from error
-        yield seen
+    try:
+        while True:
+            try:
+                seen = next(batches)
+            except StopIteration:
+                return
+            except ENDED as error:
+                if isinstance(error, RuntimeError) and all(reader.is_alive() for reader in readers):
+                    raise  # what went wrong in reading is not a reader's end
+                raise ConvbenchError(
+                    f"{reading.shown.root}: expected {workers} processes that read photographs, found one that ended "
+                    f"({str(error).partition(chr(10))[0]}); --workers 0 reads without"
+                ) from error
+            yield seen
+    finally:
+        for reader in readers:  # after an error they live on, and the interpreter's end waits for them
+            reader.kill()
 
 
 def _start(loader: DataLoader[list[Seen]]) -> Iterator[list[Seen]]:
