@@ -11,6 +11,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ from convbench.data.loading import Labelled, Reading, read_ahead, shuffled
 from convbench.data.policy import BadFile
 from convbench.data.views import View
 from convbench.errors import ConvbenchError, RequestError
+from convbench.training import loop
 from convbench.training.feed import Share, make_feed
-from convbench.training.loop import Options, fit
+from convbench.training.loop import InterruptedTrainingError, Options, fit
 from convbench.training.processes import Processes
 from convbench.training.recipe import Recipe, parse_recipe
 from small_trainings import same_state
@@ -126,6 +128,29 @@ def test_what_is_bad_is_counted_over_all_processes(
     with refused if is_too_much else nullcontext():
         assert len(list(feed.batches(0))) == 4
     assert len(feed.bad_files) == 2 + is_too_much
+
+
+def test_bad_files_met_before_a_stop_stay_listed(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The epoch's first photograph is met before, its last one afterwards."""
+    monkeypatch.setattr("convbench.training.feed.MAX_BAD_SHARE", 0.05)
+    recipe, dataset = recipe_for(photographs, epochs=1), open_photographs(photographs, "train")
+    order, out, update = shuffled(40, 0, 0), photographs / "run", loop._Training.update
+    out.mkdir()
+    bad = [photographs / "train" / dataset.files[int(order[place])] for place in (0, -1)]
+    for file in bad:
+        file.write_bytes(file.read_bytes()[:300])
+
+    def update_and_leave(self: loop._Training, *arguments: Any) -> None:
+        update(self, *arguments)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, "update", update_and_leave)
+        with pytest.raises(InterruptedTrainingError):
+            fit(build_for(recipe, dataset, 0), dataset, recipe, folder=out, options=Options(workers=0))
+    fit(build_for(recipe, dataset, 0), dataset, recipe, folder=out, resume=True, options=Options(workers=0))
+    listed = [line.partition(":")[0] for line in (out / "bad_files.txt").read_text().splitlines()]
+    assert listed == sorted(map(str, bad))
 
 
 def test_many_bad_photographs_stop_the_training(photographs: Path) -> None:

@@ -75,7 +75,7 @@ class Feed(ABC):
 
     @property
     def bad_files(self) -> tuple[BadFile, ...]:
-        """Those met so far, by this process; and by all, in the epochs that are over."""
+        """Those met so far, by this process, or before it went on; and by all, in the epochs that are over."""
         return tuple(self.bad.values())
 
     def batch(self, epoch: int, step: int, seen: list[tuple[Tensor, Tensor]]) -> Batch:

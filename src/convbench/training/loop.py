@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from convbench.data.policy import BadFile
 from convbench.errors import ConvbenchError, RequestError
 from convbench.files import make_folder, write_whole
 from convbench.progress import progress
@@ -354,10 +355,15 @@ class _Training:
 
     def note_bad_files(self) -> None:
         """Write down which photographs could not be read, and gave way to others."""
-        bad = {file.path: file.reason for met in self.processes.gather(self.feed.bad_files) for file in met}
+        bad = self.bad_files
         if bad and self.folder is not None and self.processes.first:
             lines = "".join(f"{path}: {reason}\n" for path, reason in sorted(bad.items()))
             write_whole(self.folder / "bad_files.txt", lines.encode(errors="surrogateescape"))
+
+    @property
+    def bad_files(self) -> dict[str, str]:
+        """Those that any process has met since the training's beginning: path -> reason."""
+        return {file.path: file.reason for met in self.processes.gather(self.feed.bad_files) for file in met}
 
     @property
     def judged(self) -> nn.Module:
@@ -396,6 +402,7 @@ class _Training:
         if not all(bool(tensor.isfinite().all()) for tensor in self.net.state_dict().values()):
             self.stop("the weights are not finite")
         sound = loss <= self.losses.bound
+        bad = self.bad_files  # which every process tells
         if sound:
             self.last_state = "untried"
         if sound and self.processes.first:
@@ -406,6 +413,7 @@ class _Training:
                 "scaler": self.arithmetic.scaler.state_dict(),
                 "history": [asdict(one) for one in self.history],
                 "losses": self.losses.state(),
+                "bad_files": bad,
                 **{name: getattr(self, name) for name in ("step", "seconds", "waited", "loss", "wrong")},
             }
             save_state(self.folder / "state.pt", self.belongs_to, state)
@@ -430,6 +438,7 @@ class _Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.arithmetic.scaler.load_state_dict(state["scaler"])
         self.losses.load(state["losses"])
+        self.feed.bad = {path: BadFile(path, reason) for path, reason in state["bad_files"].items()}
         self.history = [Metrics(**one) for one in state["history"]]
         self.step, self.seconds, self.waited = (state[name] for name in ("step", "seconds", "waited"))
         self.loss, self.wrong = (state[name].to(self.device) for name in ("loss", "wrong"))
