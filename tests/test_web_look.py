@@ -245,7 +245,7 @@ class TestSlow:
             other = asked(opened, "top9", network="a/run", layer="conv4", unit=7)
         strongest = kept["layers"][1]["units"][1]["strongest"]
         assert [one["index"] for one in found["strongest"]] == [one["index"] for one in strongest]
-        picture = Image.open(tmp_path / KEPT / "units" / "conv4-6-projected.png")
+        picture = Image.open(tmp_path / KEPT / kept["layers"][1]["units"][1]["pictures"][0])
         assert torch.equal(pixels(found["projected"]).permute(1, 2, 0), torch.from_numpy(np.array(picture)))
         assert other["found"] is None and "--layers conv4 --units 7," in other["command"]
 
@@ -254,7 +254,7 @@ class TestSlow:
         changed = open_subject("resnet20", weights)
         with torch.no_grad():
             next(changed.net.parameters()).add_(0.1)
-        assert kept_unit(tmp_path / KEPT, digest_of(changed.net), "conv4", 6) is None
+        assert kept_unit(tmp_path / KEPT, digest_of(changed.net), "conv4", 6, "deconvnet") is None
 
     def test_a_quick_answer_does_not_wait_for_a_slow_one(
         self, client: TestClient, sample: str, monkeypatch: pytest.MonkeyPatch

@@ -24,11 +24,12 @@ def features(net: nn.Module, images: Tensor, layer: str) -> Tensor:
     A layer that runs several times answers with its first output. Gradients flow where they are enabled.
     Raises RequestError for an unknown layer, and for one that does not run (an auxiliary head in evaluation mode).
     """
-    return watch(net, images, [layer], lambda output: output)[layer]
+    found: Tensor = watch(net, images, [layer], lambda output, _: output)[layer]
+    return found
 
 
-def watch(net: nn.Module, images: Tensor, layers: Iterable[str], see: Callable[[Tensor], Seen]) -> dict[str, Seen]:
-    """What `see` makes of each layer's output, the moment it is there, in one run that ends with the last of them.
+def watch(net: nn.Module, images: Tensor, layers: Iterable[str], see: Callable[[Any, str], Seen]) -> dict[str, Seen]:
+    """What `see` makes of each layer's output and name, the moment it is there, in one run that ends with the last.
 
     What follows a layer may overwrite its output in place: `see` is before that. Otherwise as `features`.
     """
@@ -41,7 +42,7 @@ def watch(net: nn.Module, images: Tensor, layers: Iterable[str], see: Callable[[
 
     def look(layer: str, _: nn.Module, __: Any, output: Any) -> None:
         if layer not in seen:
-            seen[layer] = see(output)
+            seen[layer] = see(output, layer)
         if len(seen) == len(wanted):
             raise _Reached
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convbench.cli_options import DataDir, DataName, Engine, Json, NetworkName, Split
+from convbench.cli_options import Channels, DataDir, DataName, Engine, ImageSize, Json, NetworkName, Split
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ Unit = Annotated[int | None, typer.Option(help="Counted from 0; default the stro
 Method = Annotated[str, typer.Option(help="deconvnet, guided (backpropagation) or gradient.")]
 Units = Annotated[str, typer.Option(help="How many by chance, such as 16, or which, such as 3,17,40, or 3, for one.")]
 Seed = Annotated[int, typer.Option(help="Of what is chosen by chance.")]
+Mean = Annotated[
+    str | None, typer.Option(help="What a module of yours has subtracted of each channel: 0.485,0.456,0.406.")
+]
+Std = Annotated[str | None, typer.Option(help="What it has divided by, of each channel: 0.229,0.224,0.225.")]
 Out = Annotated[Path | None, typer.Option(help="The PNG to write; default named after network and command, here.")]
 
 
@@ -33,7 +37,7 @@ Out = Annotated[Path | None, typer.Option(help="The PNG to write; default named 
 def filters(
     network: NetworkName,
     weights: Weights = None,
-    layer: Annotated[str | None, typer.Option(help="A convolution's name; default the first.")] = None,
+    layer: Annotated[str | None, typer.Option(help="A convolution's name; default the first registered.")] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -41,8 +45,9 @@ def filters(
     from convbench import explain
     from convbench.bench.explain import open_subject
 
+    file = _picture(out, _default(network, "filters"))
     found = explain.filters(open_subject(network, weights).net, layer)
-    _finish(found.to_dict(), found.figure, _picture(out, network, "filters"), as_json)
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 @explain_app.command()
@@ -51,6 +56,10 @@ def activations(
     image: Photograph,
     layer: Layer,
     weights: Weights = None,
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -58,9 +67,10 @@ def activations(
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
-    loaded = open_subject(network, weights)
+    file = _picture(out, _default(network, "activations"))
+    loaded = open_subject(network, weights, **_reading(image_size, in_channels, mean, std))
     found = explain.activations(loaded.net, prepare_image(loaded, image), layer)
-    _finish(found.to_dict(), found.figure, _picture(out, network, "activations"), as_json)
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 @explain_app.command()
@@ -72,6 +82,10 @@ def deconvnet(
     unit: Unit = None,
     position: Annotated[str | None, typer.Option(help="ROW,COLUMN in the map; default where it is strongest.")] = None,
     method: Method = "deconvnet",
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -80,9 +94,10 @@ def deconvnet(
     from convbench.bench.explain import open_subject, prepare_image
 
     place = None if position is None else _position(position)
-    loaded = open_subject(network, weights)
+    file = _picture(out, _default(network, method))
+    loaded = open_subject(network, weights, **_reading(image_size, in_channels, mean, std))
     found = explain.deconvnet(loaded.net, prepare_image(loaded, image), layer, unit, place, method=method)  # type: ignore[arg-type]
-    _finish(found.to_dict(), found.figure, _picture(out, network, method), as_json)
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 @explain_app.command()
@@ -97,6 +112,10 @@ def occlusion(
     steps: Annotated[int, typer.Option(help="Places along each side.")] = 14,
     engine: Engine = "auto",
     precision: Annotated[str, typer.Option(help="The lowest that auto may take: fp32 or bf16.")] = "fp32",
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +123,8 @@ def occlusion(
     from convbench import explain
     from convbench.bench.explain import grey_of, open_subject, prepare_image
 
-    loaded = open_subject(network, weights)
+    file = _picture(out, _default(network, "occlusion"))
+    loaded = open_subject(network, weights, **_reading(image_size, in_channels, mean, std))
     found = explain.occlusion(
         *(loaded.net, prepare_image(loaded, image), layer, unit),
         target=target,
@@ -115,7 +135,7 @@ def occlusion(
         engine=engine,
         precision=precision,
     )
-    _finish(found.to_dict(), found.figure, _picture(out, network, "occlusion"), as_json)
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 @explain_app.command()
@@ -127,6 +147,10 @@ def sanity(
     unit: Unit = None,
     method: Method = "deconvnet",
     seed: Seed = 0,
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -134,9 +158,10 @@ def sanity(
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
-    loaded = open_subject(network, weights)
+    file = _picture(out, _default(network, "sanity"))
+    loaded = open_subject(network, weights, **_reading(image_size, in_channels, mean, std))
     found = explain.sanity(loaded.net, prepare_image(loaded, image), layer, unit, method=method, seed=seed)  # type: ignore[arg-type]
-    _finish(found.to_dict(), found.figure, _picture(out, network, "sanity"), as_json)
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 @explain_app.command()
@@ -146,7 +171,17 @@ def invariance(
     layers: Annotated[str, typer.Option(help="With commas between, such as pool1,relu7.")],
     weights: Weights = None,
     change: Annotated[str, typer.Option(help="translation, scale or rotation.")] = "translation",
+    amounts: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the change, with commas between: pixels to the right, times or degrees; default by CHANGE."
+        ),
+    ] = None,
     target: Annotated[int | None, typer.Option(help="The class, from 0; default the most probable.")] = None,
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -154,10 +189,15 @@ def invariance(
     from convbench import explain
     from convbench.bench.explain import open_subject, prepare_image
 
-    loaded = open_subject(network, weights)
-    prepared = prepare_image(loaded, image)
-    found = explain.invariance(loaded.net, prepared, layers.split(","), change, target=target, classes=loaded.classes)
-    _finish(found.to_dict(), found.figure, _picture(out, network, change), as_json)
+    file = _picture(out, _default(network, change))
+    chosen = None if amounts is None else _numbers(amounts, "--amounts")
+    loaded = open_subject(network, weights, **_reading(image_size, in_channels, mean, std))
+    found = explain.invariance(
+        *(loaded.net, prepare_image(loaded, image), layers.split(","), change, chosen),
+        target=target,
+        classes=loaded.classes,
+    )
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 @explain_app.command()
@@ -171,6 +211,10 @@ def top9(
     method: Method = "deconvnet",
     seed: Seed = 0,
     engine: Engine = "auto",
+    image_size: ImageSize = None,
+    in_channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder; default explain/top9 in the run's, or NETWORK-top9 here.")
     ] = None,
@@ -190,6 +234,7 @@ def top9(
         seed=seed,
         engine=engine,
         data_dir=data_dir,
+        **_reading(image_size, in_channels, mean, std),
     )
     if as_json:
         print(json.dumps(found, indent=1))
@@ -214,6 +259,7 @@ def evolution(
     """Follow units' strongest projections over the checkpoints of a training."""
     from convbench.bench.explain import evolution as evolution_of
 
+    file = _picture(out, run / "explain" / f"evolution-{layer}.png")
     found = evolution_of(
         *(run, layer, _units(units)),
         images=images,
@@ -222,7 +268,7 @@ def evolution(
         seed=seed,
         data_dir=data_dir,
     )
-    _finish(found.to_dict(), found.figure, out or run / "explain" / f"evolution-{layer}.png", as_json)
+    _finish(found.to_dict(), found.figure, file, as_json)
 
 
 def _finish(values: dict[str, Any], figure: Figure, out: Path, as_json: bool) -> None:
@@ -235,8 +281,25 @@ def _finish(values: dict[str, Any], figure: Figure, out: Path, as_json: bool) ->
         print(f"picture: {file}")
 
 
-def _picture(out: Path | None, network: str, what: str) -> Path:
-    return out or Path(f"{_plain(network)}-{what}.png")
+def _picture(out: Path | None, default: Path) -> Path:
+    """Where the picture goes; RequestError for an `out` that cannot be, before there is a picture."""
+    if out is None:
+        return default
+    from convbench.explain.figure import require_picture
+
+    return require_picture(out)
+
+
+def _default(network: str, what: str) -> Path:
+    return Path(f"{_plain(network)}-{what}.png")
+
+
+def _reading(image_size: int | None, in_channels: int | None, mean: str | None, std: str | None) -> dict[str, Any]:
+    """What the options say of how images are prepared, as `open_subject` takes it."""
+    scales = {
+        name: None if text is None else _numbers(text, f"--{name}") for name, text in (("mean", mean), ("std", std))
+    }
+    return {"image_size": image_size, "in_channels": in_channels, **scales}
 
 
 def _plain(network: str) -> str:
@@ -245,21 +308,28 @@ def _plain(network: str) -> str:
 
 
 def _units(text: str) -> int | list[int]:
-    numbers = _numbers(text.removesuffix(","), "--units")
+    numbers = _whole_numbers(text.removesuffix(","), "--units")
     return numbers if "," in text else numbers[0]
 
 
 def _position(text: str) -> tuple[int, int]:
-    numbers = _numbers(text, "--position")
+    numbers = _whole_numbers(text, "--position")
     if len(numbers) != 2:
         raise RequestError(f"--position expects ROW,COLUMN, such as 3,5, found {text!r}")
     return numbers[0], numbers[1]
 
 
-def _numbers(text: str, option: str) -> list[int]:
+def _whole_numbers(text: str, option: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(
             f"{option} expects whole numbers with commas between, such as 3,17, found {text!r}"
         ) from None
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(f"{option} expects numbers with commas between, such as 0.5,1, found {text!r}") from None

@@ -23,18 +23,37 @@ from convbench.weights import load_file
 from convbench.weights.files import read_weight_file
 
 
-def open_subject(network: str, weights: Path | None) -> Loaded:
+def open_subject(
+    network: str,
+    weights: Path | None,
+    *,
+    image_size: int | None = None,
+    in_channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Loaded:
     """The network to explain: by name with its weights, a file or a run's folder, or package.module:callable without.
 
-    What a callable makes is taken as it is, and reads photographs of 224 pixels a side scaled to [0, 1].
+    Args: of a callable, as weights say for themselves how images are prepared
+        image_size: rows and columns that it reads, of photographs and of a data set's images; by default 224 of a
+            photograph, and a data set's images as they are
+        in_channels: by default 3
+        mean, std: of each channel in [0, 1], which are subtracted and divided by; by default neither
 
-    Raises RequestError for a name without weights, as an untrained network has nothing to explain, and a callable with.
+    Raises RequestError for a name without weights, as an untrained network has nothing to explain, a callable with, and
+    weights with what they say themselves.
     """
+    told = {"--image-size": image_size, "--in-channels": in_channels, "--mean": mean, "--std": std}
     if ":" in network:
         if weights is not None:
             raise RequestError(f"{network} brings its own weights: expected no --weights, found {weights}")
-        made = open_network(network)
-        return Loaded(made.net, made.input_shape, (), Preprocessing(), {})
+        made = open_network(network, image_size=image_size, in_channels=in_channels)
+        reading = Preprocessing(mean=None if mean is None else tuple(mean), std=None if std is None else tuple(std))
+        if image_size is not None:
+            reading = fit_size(reading, image_size)
+        return Loaded(made.net, made.input_shape, (), reading, {})
+    if given := [option for option, value in told.items() if value is not None]:
+        raise RequestError(f"{network}: its weights say how images are prepared: expected no {given[0]}")
     if weights is None:
         raise RequestError(f"{network}: expected --weights, as an untrained network has learnt nothing, found none")
     return load_network(network, weights)

@@ -1,9 +1,14 @@
-"""The images of a data set at which a network's units are strongest, kept in a folder."""
+"""The images of a data set at which a network's units are strongest, kept in a folder, each answer in one of its own.
+
+An answer's folder is named after what was asked, and its top9.json, written last, makes it an answer: without it, as
+after an interruption, there are but pictures, which the same question writes again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,12 +21,13 @@ from convbench import explain
 from convbench.bench.evaluate import Loaded
 from convbench.bench.explain import digest_of, open_subject, reading_of, spread
 from convbench.bench.score import open_source
-from convbench.explain.figure import plain
+from convbench.explain.figure import Figure, plain
 from convbench.explain.projection import Method
 from convbench.explain.top9 import LayerTop, choose_units, count_units, mosaics, project_strongest, rank, widest
-from convbench.files import write_json
+from convbench.files import make_folder, write_json
 
 KEPT = Path("explain", "top9")  # in a run's folder
+ANSWER = "top9.json"  # in each answer's
 
 
 def top9(
@@ -37,12 +43,21 @@ def top9(
     seed: int = 0,
     engine: str = "auto",
     data_dir: Path | None = None,
+    image_size: int | None = None,
+    in_channels: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """`explain.top9`, a picture for each layer and top9.json in the folder `out`; what is there already is not redone.
+    """`explain.top9`, kept in a folder of its own in `out`: a picture for each layer and unit, and top9.json.
 
-    Raises what `open_subject` and `explain.top9` raise.
+    What is there already is not redone. "pictures" are names within `out`.
+
+    image_size, in_channels, mean, std: as in `open_subject`
+
+    Raises what `open_subject` and `explain.top9` raise, and RequestError where `out` cannot be written to.
     """
-    loaded, source = open_subject(network, weights), open_source(data, split, data_dir)
+    loaded = open_subject(network, weights, image_size=image_size, in_channels=in_channels, mean=mean, std=std)
+    source = open_source(data, split, data_dir)
     reading = reading_of(loaded, source)
     asked = {
         **{"network": network, "weights": digest_of(loaded.net), "preprocessing": asdict(reading)},
@@ -50,11 +65,11 @@ def top9(
         **{"layers": list(layers), "units": units if isinstance(units, int) else list(units)},
         **{"method": method, "seed": seed},
     }
-    kept = out / "top9.json"
-    if kept.is_file():
-        found: dict[str, Any] = json.loads(kept.read_text())
-        if found["asked"] == json.loads(json.dumps(asked)) and _is_whole(found, out):
-            return found
+    question = json.dumps(asked, sort_keys=True)
+    folder = f"{method}-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
+    if found := next(_answers(out, folder), None):
+        return found
+    make_folder(out)  # before the pass over the data set, not after
     tops = explain.top9(
         *(loaded.net, source, layers, units),
         preprocessing=reading,
@@ -62,21 +77,36 @@ def top9(
         seed=seed,
         engine=engine,
     )
-    pictures = [top.figure.save(out / f"{top.layer or 'net'}.png").name for top in tops]
-    result = {"asked": asked, "pictures": pictures, "layers": [_with_pictures(top, out) for top in tops]}
-    write_json(kept, result)
+    pictures = [_saved(top.figure, out, f"{folder}/{top.layer or 'net'}.png") for top in tops]
+    layers_found = [_with_pictures(top, out, f"{folder}/units") for top in tops]
+    result = {"asked": asked, "pictures": pictures, "layers": layers_found}
+    write_json(out / folder / ANSWER, result)
     return result
 
 
-def _with_pictures(top: LayerTop, out: Path) -> dict[str, Any]:
+def _with_pictures(top: LayerTop, out: Path, folder: str) -> dict[str, Any]:
     """The layer's values; each unit with the names of two files, its nine projections and what it saw."""
     side, values = widest([top]), top.to_dict()
     for unit, said in zip(top.units, values["units"], strict=True):
         said["pictures"] = [
-            f"units/{plain(picture, '').save(out / 'units' / f'{top.layer}-{unit.unit}-{what}.png').name}"
+            _saved(plain(picture, ""), out, f"{folder}/{top.layer}-{unit.unit}-{what}.png")
             for picture, what in zip(mosaics(unit, side), ("projected", "seen"), strict=True)
         ]
     return values
+
+
+def _saved(figure: Figure, out: Path, name: str) -> str:
+    """The name within `out` to which the figure was written."""
+    figure.save(out / name)
+    return name
+
+
+def _answers(out: Path, folder: str = "*") -> Iterator[dict[str, Any]]:
+    """What is kept whole in `out`, the newest first."""
+    for file in sorted(out.glob(f"{folder}/{ANSWER}"), key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        found: dict[str, Any] = json.loads(file.read_text())
+        if _is_whole(found, out):
+            yield found
 
 
 def _is_whole(found: dict[str, Any], out: Path) -> bool:
@@ -101,23 +131,21 @@ class Kept:
     pictures: tuple[Path, Path]
 
 
-def kept_unit(out: Path, digest: str, layer: str, unit: int) -> Kept | None:
+def kept_unit(out: Path, digest: str, layer: str, unit: int, method: Method) -> Kept | None:
     """What `top9` has kept in the folder `out` of a unit; None where it has nothing of it.
+
+    The newest answer by `method`, or else the newest by another.
 
     digest: of the network's weights, as others have other strongest images
     """
-    file = out / "top9.json"
-    if not file.is_file():
-        return None
-    found = json.loads(file.read_text())
-    asked = found["asked"]
-    if asked["weights"] != digest or not _is_whole(found, out):
-        return None
-    for one in (unit for of in found["layers"] if of["layer"] == layer for unit in of["units"]):
-        if one["unit"] == unit:
-            projected, seen = (out / name for name in one["pictures"])
-            return Kept(asked["data"], asked["split"], asked["method"], one["strongest"], (projected, seen))
-    return None
+    kept = list[Kept]()
+    for answer in (one for one in _answers(out) if one["asked"]["weights"] == digest):
+        asked = answer["asked"]
+        for one in (unit for of in answer["layers"] if of["layer"] == layer for unit in of["units"]):
+            if one["unit"] == unit:
+                projected, seen = (out / name for name in one["pictures"])
+                kept.append(Kept(asked["data"], asked["split"], asked["method"], one["strongest"], (projected, seen)))
+    return next((one for one in kept if one.method == method), kept[0] if kept else None)
 
 
 class Search:

@@ -51,17 +51,24 @@ class Figure:
         return buffer.getvalue()
 
     def save(self, out: Path | str) -> Path:
-        """Write it to a file whose name ends in .png, aside first; RequestError for another name."""
-        out = Path(out)
-        if out.suffix != ".png":
-            raise RequestError(f"expected a picture's name that ends in .png, found {out}")
-        make_folder(out.parent)
+        """Write it to the file `out`, aside first; what `require_picture` raises."""
+        out = require_picture(Path(out))
         write_whole(out, self.png)
         return out
 
     def _repr_html_(self) -> str:
         data = base64.b64encode(self.png).decode()
         return f'<img alt="{escape(self.title, quote=True)}" src="data:image/png;base64,{data}">'
+
+
+def require_picture(out: Path) -> Path:
+    """`out`, to which a PNG can be written, its folder made; RequestError where it cannot, or is named otherwise."""
+    if out.suffix.lower() != ".png":
+        raise RequestError(f"expected a picture's name that ends in .png, found {out}")
+    if out.is_dir():
+        raise RequestError(f"expected a picture's name, found the folder {out}")
+    make_folder(out.parent)
+    return out
 
 
 @dataclass(frozen=True)

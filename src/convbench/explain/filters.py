@@ -16,20 +16,24 @@ ACROSS, DOWN = 16, 16  # filters in a row; rows of units where each filter is a 
 
 @dataclass(frozen=True)
 class Filters:
-    """weights: (units, channels, rows, columns)"""
+    """weights: (units, channels, rows, columns)
+
+    in_channels: of the convolution's input, of which a group's filters see but some
+    """
 
     layer: str
     weights: Tensor
+    in_channels: int
 
     @cached_property
     def figure(self) -> Figure:
-        """Of filters that see colours or grey the filters as such; of others a row for each, an input in each column.
+        """Of filters that see colours or one map the filters; of others a row for each, with a column for each input.
 
         Each filter is scaled by its own largest magnitude; grey is zero. Of the latter the first 16 by 16 are shown.
         """
         units, channels, rows, columns = self.weights.shape
         size = f"{units} filters of {channels}x{rows}x{columns}"
-        if channels in (1, 3):
+        if channels == 1 or self.in_channels == 3:
             tiles = [Tile(signed(one), str(unit)) for unit, one in enumerate(self.weights)]
             grid = [tiles[start : start + ACROSS] for start in range(0, units, ACROSS)]
             return sheet(grid, f"{self.layer}: {size}, each by its largest magnitude; grey is zero", least=48)
@@ -52,7 +56,8 @@ def filters(net: nn.Module, layer: str | None = None) -> Filters:
 
     Args:
         net: any module
-        layer: its name in `net.named_modules()`; by default the first convolution
+        layer: its name in `net.named_modules()`; by default the first convolution there, which is the first that runs
+            only where the network registers its layers in the order in which they run
 
     Raises RequestError for an unknown layer, one that is no convolution, and a network that has none.
     """
@@ -63,4 +68,5 @@ def filters(net: nn.Module, layer: str | None = None) -> Filters:
         layer = next(iter(convolutions))
     if layer not in convolutions:
         raise unknown("convolution", layer, list(convolutions))
-    return Filters(layer, convolutions[layer].weight.detach().cpu().float().clone())
+    found = convolutions[layer]
+    return Filters(layer, found.weight.detach().cpu().float().clone(), found.in_channels)

@@ -1,7 +1,11 @@
-"""How far features and answer move when the image is moved, enlarged or turned (Zeiler & Fergus 2014, figure 5)."""
+"""How far features and answer move when the image is moved, enlarged or turned (after Zeiler & Fergus 2014, figure 5).
+
+The amounts, and the direction in which the image is moved, are ours.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +22,11 @@ from convbench.evaluation.scoring import at_a_time, device_of
 from convbench.explain.curves import Curve, draw_curves
 from convbench.explain.deconvnet import one_image
 from convbench.explain.figure import Figure, Tile, join, sheet, stretched
+from convbench.explain.projection import readable, require_maps, require_scores
 from convbench.modes import evaluation_mode
 
 CHANGES = {
-    "translation": tuple(float(pixels) for pixels in range(-60, 61, 10)),
+    "translation": tuple(float(pixels) for pixels in range(-60, 61, 10)),  # of an image that is 224 wide
     "scale": (1.0, 1.2, 1.4, 1.6, 1.8),
     "rotation": tuple(float(angle) for angle in range(0, 360, 15)),
 }
@@ -85,17 +90,22 @@ def invariance(
         net: any module whose output is (n, classes) scores; left as it is
         image: (channels, h, w) or a batch of one, prepared as the network reads it
         change: "translation" (amounts in pixels to the right), "scale" (1 is unchanged) or "rotation" (in degrees)
-        amounts: by default those of the paper's axes, roughly
+        amounts: by default up to 60/224 of the image's width to either side, up to 1.8 times, or a full turn
         target: the class whose probability is followed; by default the most probable in the unchanged image
         classes: names for the picture
 
     What comes into the image from outside has the image's mean colour.
-    Raises RequestError for an unknown change or layer.
+    Raises RequestError for an unknown change or layer, no layers or amounts, an image that `net` cannot read, a layer
+    without maps or values, and a network whose output is no scores.
     """
     if change not in CHANGES:
         raise unknown("change", change, list(CHANGES))
-    amounts = tuple(CHANGES[change] if amounts is None else amounts)
     batch = one_image(image).detach()
+    amounts = _default_amounts(change, batch.shape[3]) if amounts is None else tuple(amounts)
+    if not layers:
+        raise RequestError("layers: expected the name of at least one, found none")
+    if not amounts or not all(map(math.isfinite, amounts)):
+        raise RequestError(f"amounts: expected at least one, and finite numbers, found {list(amounts)}")
     if change == "scale" and min(amounts) <= 0:
         raise RequestError(f"scale: expected amounts above 0, found {min(amounts)}")
     changed = torch.cat([batch, *(_changed(batch, change, amount) for amount in amounts)])
@@ -104,7 +114,9 @@ def invariance(
     with evaluation_mode(net), torch.no_grad():
         for some in changed.split(at_a_time(batch[0, 0].numel())):
             here = some.to(device_of(net))
-            for layer, values in watch(net, here, wanted, lambda output: output.flatten(1).cpu().clone()).items():
+            with readable(net, batch):
+                found = watch(net, here, wanted, _seen)
+            for layer, values in found.items():
                 seen[layer].append(values)
     features = {layer: torch.cat(values) for layer, values in seen.items()}
     scores = features[""]
@@ -120,6 +132,18 @@ def invariance(
         probability=tuple(scores[1:].softmax(1)[:, target].tolist()),
         classes=tuple(classes),
     )
+
+
+def _default_amounts(change: str, width: int) -> tuple[float, ...]:
+    if change != "translation":
+        return CHANGES[change]
+    return tuple(dict.fromkeys(float(round(pixels * width / 224)) for pixels in CHANGES[change]))
+
+
+def _seen(output: Any, layer: str) -> Tensor:
+    """A copy, as what follows a layer may overwrite its output."""
+    checked = require_maps(output, layer) if layer else require_scores(output)
+    return checked.flatten(1).cpu().clone()
 
 
 def _changed(image: Tensor, change: str, amount: float) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 
 from convbench.activations import output_shapes
 from convbench.evaluation.scoring import device_of
+from convbench.explain.projection import readable
 from convbench.modes import evaluation_mode
 
 
@@ -35,9 +36,13 @@ class Layer:
 
 
 def layers(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-    """All that run on an image (channels, height, width), in the order in which they end."""
-    with evaluation_mode(net), torch.inference_mode():
-        shapes = output_shapes(net, torch.zeros(1, *input_shape, device=device_of(net)))
+    """All that run on an image (channels, height, width), in the order in which they end.
+
+    Raises RequestError where `net` cannot read such an image.
+    """
+    image = torch.zeros(1, *input_shape, device=device_of(net))
+    with evaluation_mode(net), torch.inference_mode(), readable(net, image):
+        shapes = output_shapes(net, image)
     modules, stages = dict(net.named_modules()), tuple(getattr(net, "stages", ()))
     found = list[Layer]()
     for name, shape in shapes.items():

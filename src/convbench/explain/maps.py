@@ -13,7 +13,7 @@ from convbench.activations import features
 from convbench.evaluation.scoring import device_of
 from convbench.explain.deconvnet import one_image
 from convbench.explain.figure import Figure, Tile, sheet, stretched
-from convbench.explain.projection import require_maps
+from convbench.explain.projection import readable, require_maps
 from convbench.modes import evaluation_mode
 
 ACROSS, MOST = 16, 256  # maps in a row, and on a sheet
@@ -49,9 +49,10 @@ class Activations:
 def activations(net: nn.Module, image: Tensor, layer: str) -> Activations:
     """Every map of `layer` for one image, (channels, h, w) or a batch of one, prepared as the network reads it.
 
-    Raises RequestError for a layer that does not exist or run, and one whose output is no maps.
+    Raises RequestError for a layer that does not exist or run, one whose output is no maps, and an image that `net`
+    cannot read.
     """
     batch = one_image(image)
-    with evaluation_mode(net), torch.no_grad():
+    with evaluation_mode(net), torch.no_grad(), readable(net, batch):
         output = require_maps(features(net, batch.to(device_of(net)), layer), layer)[0].cpu()
     return Activations(layer, output.reshape(len(output), *(output.shape[1:] or (1, 1))), batch[0].detach())

@@ -16,6 +16,7 @@ from convbench.errors import RequestError
 from convbench.evaluation.scoring import at_a_time
 from convbench.explain.deconvnet import Projection, deconvnet, one_image
 from convbench.explain.figure import PALETTE, Figure, Tile, coloured, in_colours, projected, sheet, stretched
+from convbench.explain.projection import readable, require_scores
 from convbench.modes import evaluation_mode
 from convbench.progress import progress
 from convbench.timing.choice import AUTO, Choice, choose
@@ -141,7 +142,8 @@ class Occluder:
 
         target: the class whose probability is asked for; by default the most probable in the clean image
 
-        Raises RequestError for a layer, unit, class, square or grey that does not fit, and what `choose` raises.
+        Raises RequestError for a layer, unit, class, square or grey that does not fit, an image that the network cannot
+        read, and a network whose output is no scores; and what `choose` raises.
         """
         batch = one_image(image)
         square, colour = self._square(batch), self._colour(batch)
@@ -193,7 +195,7 @@ class Occluder:
         batches = -(-len(views) // max(1, at_a_time(image[0, 0].numel()) // 3))
         size = -(-len(views) // batches)
         batch, before, found = image.repeat(size, 1, 1, 1), dict[int, Place](), list[Tensor]()
-        with progress("covering", len(places), "places") as bar:
+        with progress("covering", len(views), "views") as bar:
             for start in range(0, len(views), size):
                 some = views[start : start + size]
                 for row, place in enumerate(some):
@@ -236,17 +238,21 @@ class _Answers(nn.Module):
         return torch.cat(self.parts(images), 1)
 
     def parts(self, images: Tensor) -> list[Tensor]:
-        seen = watch(self.net, images, ["", *self.layers], _summed)
+        seen = watch(self.net, images, ["", *self.layers], _seen)
         return [seen[name] for name in ("", *self.layers)]
 
     def widths(self, images: Tensor) -> list[int]:
         """How many classes there are, and how many units."""
-        with evaluation_mode(self.net), torch.inference_mode():
+        with evaluation_mode(self.net), torch.inference_mode(), readable(self.net, images):
             return [part.shape[1] for part in self.parts(images)]
 
 
-def _summed(output: Tensor) -> Tensor:
-    return output.flatten(2).sum(2) if output.dim() == 4 else output
+def _seen(output: Any, layer: str) -> Tensor:
+    """Scores, of the network, or a layer's units, each summed over its map."""
+    if not layer:
+        return require_scores(output)
+    summed: Tensor = output.flatten(2).sum(2) if output.dim() == 4 else output
+    return summed
 
 
 def occlusion(

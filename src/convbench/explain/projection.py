@@ -9,7 +9,7 @@ it matters neither how a module spells its ReLU nor whether it works in place. d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -39,14 +39,14 @@ def project(
         method: "deconvnet" rectifies the signal (Zeiler & Fergus 2014), "gradient" lets through what the rectifier
             let through on the way up (Simonyan et al. 2014), "guided" does both (Springenberg et al. 2015)
 
-    Raises RequestError for an unknown method or layer and one that does not run; ConvbenchError where the way back to
-    the pixels is not recorded.
+    Raises RequestError for an unknown method or layer, one that does not run, and images that `net` cannot read;
+    ConvbenchError where the way back to the pixels is not recorded.
     """
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
+    require_method(method)
     with evaluation_mode(net), torch.enable_grad(), _PassedNormalisation() if method == "deconvnet" else nullcontext():
         pixels = images.detach().to(device_of(net), copy=True).requires_grad_()
-        output = features(net, pixels.clone(), layer)  # of a copy, which a module may overwrite
+        with readable(net, images):
+            output = features(net, pixels.clone(), layer)  # of a copy, which a module may overwrite
         maps = require_maps(output, layer)
         if maps.grad_fn is None:
             raise ConvbenchError(f"{layer}: expected the way back to the pixels, found that gradients end above them")
@@ -58,14 +58,41 @@ def project(
     return signal.cpu(), maps.detach().cpu()
 
 
+def require_method(method: str) -> None:
+    """RequestError for an unknown one."""
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+
+
+@contextmanager
+def readable(net: nn.Module, images: Tensor) -> Iterator[None]:
+    """For a forward pass of `net` over `images`: RequestError where it stops at their shape."""
+    try:
+        yield
+    except (RuntimeError, ValueError, AssertionError) as error:
+        shape, why = "x".join(map(str, images.shape[1:])), " ".join(str(error).split())
+        raise RequestError(f"{type(net).__name__} cannot read images of {shape}: {why}") from error
+
+
 def require_maps(output: Any, layer: str) -> Tensor:
     """A layer's output, where it is maps (n, units, rows, columns) or values (n, units); RequestError otherwise."""
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        expected = "an output (n, units, rows, columns) or (n, units)"
         raise RequestError(
-            f"{layer}: expected an output (n, units, rows, columns) or (n, units), found {found}; choose another layer"
+            f"{layer or 'the network'}: expected {expected}, found {_shape_of(output)}; choose another layer"
         )
     return output
+
+
+def require_scores(output: Any) -> Tensor:
+    """A network's output, where it is scores (n, classes); RequestError otherwise."""
+    if not isinstance(output, Tensor) or output.dim() != 2:
+        raise RequestError(f"the network: expected an output of scores (n, classes), found {_shape_of(output)}")
+    return output
+
+
+def _shape_of(output: Any) -> str:
+    return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
 
 
 def take_over_rectifiers(top: Any, method: Method) -> None:

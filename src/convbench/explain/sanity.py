@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convbench.activations import watch
+from convbench.activations import features
 from convbench.evaluation.scoring import device_of
 from convbench.explain.curves import Curve, draw_curves
 from convbench.explain.deconvnet import Projection, deconvnet, one_image
 from convbench.explain.figure import Figure, Tile, join, projected, sheet, stretched
-from convbench.explain.projection import Method, project
+from convbench.explain.projection import Method, project, require_maps
 from convbench.modes import evaluation_mode
 
 
@@ -83,7 +83,9 @@ def sanity(
     """Project one unit, then again and again with one more layer's weights made random, from `layer` downwards.
 
     Every parameter is drawn anew from a normal distribution of its own mean and deviation; statistics of batch
-    normalisation stay. Unit and position stay those of the trained network.
+    normalisation stay. Unit and position stay those of the trained network, and so does what the signal begins with:
+    an activation that changes its sign with the weights would turn the picture over, whatever is in it. Layers that
+    run before `layer` and do not lead to it, as other branches do, are no steps.
 
     Args: as in `deconvnet`; a copy of `net` is made random. Raises what `deconvnet` raises.
     """
@@ -91,17 +93,17 @@ def sanity(
     batch, changed = one_image(image).to(device_of(net)), copy.deepcopy(net)
     generator = torch.Generator().manual_seed(seed)
 
-    def one_there(output: Tensor) -> Tensor:
+    def as_trained(output: Tensor) -> Tensor:
         there = torch.zeros_like(output)
-        there[(0, trained.unit, *(trained.position or ()))] = 1
+        there[(0, trained.unit, *(trained.position or ()))] = trained.activation if method == "deconvnet" else 1
         return there
 
     steps = []
-    for name, modules in reversed(_layers_before(changed, batch, layer)):
+    for name, modules in reversed(_layers_below(changed, batch, layer)):
         with torch.no_grad():
             for parameter in (one for module in modules for one in module.parameters(recurse=False)):
                 parameter.copy_(_like(parameter, generator))
-        pixels = project(changed, batch, layer, one_there, method)[0][0]
+        pixels = project(changed, batch, layer, as_trained, method)[0][0]
         now, before = trained.crop(pixels), trained.crop(trained.pixels)
         of_values = _correlation(now, before)
         of_magnitudes = _correlation(now.abs().sum(0), before.abs().sum(0))
@@ -109,13 +111,16 @@ def sanity(
     return Sanity(trained, tuple(steps))
 
 
-def _layers_before(net: nn.Module, image: Tensor, layer: str) -> list[tuple[str, list[nn.Module]]]:
-    """The layers with weights that run until `layer` is there, in the order in which they begin.
+def _layers_below(net: nn.Module, image: Tensor, layer: str) -> list[tuple[str, list[nn.Module]]]:
+    """The layers with weights on which the output of `layer` depends, in the order in which they begin.
 
-    Modules whose parameters are vectors alone, such as normalisations, go with the layer before them.
+    Modules whose parameters are vectors alone, such as normalisations, go with the layer before them. All parameters
+    of `net` require a gradient afterwards.
     """
     order: dict[str, nn.Module] = {}
-    with ExitStack() as hooks, evaluation_mode(net), torch.no_grad():
+    for parameter in net.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    with ExitStack() as hooks, evaluation_mode(net), torch.enable_grad():
         for name, module in net.named_modules():
             if next(module.parameters(recurse=False), None) is not None:
 
@@ -123,9 +128,15 @@ def _layers_before(net: nn.Module, image: Tensor, layer: str) -> list[tuple[str,
                     order.setdefault(name, module)
 
                 hooks.callback(module.register_forward_pre_hook(note).remove)
-        watch(net, image, [layer], lambda output: None)
+        pixels = image.clone().requires_grad_()  # so that there is a gradient without parameters, too
+        output = require_maps(features(net, pixels.clone(), layer), layer)
+        asked = [pixels, *(parameter for parameter in net.parameters() if parameter.requires_grad)]
+        gradients = torch.autograd.grad(output.sum(), asked, allow_unused=True)
+    leading = {id(one) for one, gradient in zip(asked, gradients, strict=True) if gradient is not None}
     layers: list[tuple[str, list[nn.Module]]] = []
     for name, module in order.items():
+        if not any(id(parameter) in leading for parameter in module.parameters(recurse=False)):
+            continue
         if layers and all(parameter.dim() < 2 for parameter in module.parameters(recurse=False)):
             layers[-1][1].append(module)
         else:

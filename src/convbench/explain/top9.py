@@ -18,7 +18,7 @@ from convbench.evaluation.scoring import at_a_time, device_of
 from convbench.evaluation.source import Source, image_of, prepared, prepared_shape, preprocessing_for
 from convbench.explain.deconvnet import Field, Position, Projection, choose_unit, one_hot
 from convbench.explain.figure import Figure, Tile, projected, sheet, stretched
-from convbench.explain.projection import Method, project, require_maps
+from convbench.explain.projection import Method, project, readable, require_maps, require_method
 from convbench.modes import evaluation_mode
 from convbench.progress import progress
 from convbench.timing.choice import AUTO, choose
@@ -88,8 +88,8 @@ class Peaks(nn.Module):
         return torch.cat([peaks[layer][:, numbers] for layer, numbers in self.units.items()], 1)
 
 
-def strongest(output: Tensor) -> Tensor:
-    """The strongest activation of each unit, (n, units)."""
+def strongest(output: Tensor, layer: str) -> Tensor:
+    """The strongest activation of each unit of the layer, (n, units)."""
     return output.flatten(2).amax(2) if output.dim() == 4 else output
 
 
@@ -116,8 +116,12 @@ def top9(
         method: of the projections, as in `deconvnet`
         engine, precision: of the pass over the data set, as in `choose`; projections are torch's, in fp32
 
-    Raises RequestError for a layer or unit that does not exist, and what `choose` and `project` raise.
+    Raises RequestError for a layer or unit that does not exist, no layers, units or images at all, and what `choose`
+    and `project` raise.
     """
+    require_method(method)  # before the pass over the data set, as all else that can be wrong
+    if count < 1:
+        raise RequestError(f"count: expected at least 1 image for each unit, found {count}")
     preprocessing = preprocessing or Preprocessing()
     shape = prepared_shape(source, preprocessing)
     chosen = choose_units(net, torch.zeros(1, *shape), layers, units, seed)
@@ -176,7 +180,15 @@ def project_strongest(
 def choose_units(
     net: nn.Module, image: Tensor, layers: Sequence[str], units: int | Sequence[int], seed: int
 ) -> dict[str, list[int]]:
-    """Of each layer the units that are asked for, or as many as that by chance; RequestError where it has them not."""
+    """Of each layer the units that are asked for, or as many as that by chance.
+
+    Raises RequestError where it has them not, and for no layers or units at all.
+    """
+    if not layers:
+        raise RequestError("layers: expected the name of at least one, found none")
+    if (units if isinstance(units, int) else len(units)) < 1:
+        found = units if isinstance(units, int) else "none"
+        raise RequestError(f"units: expected at least 1 of each layer, found {found}")
     chosen: dict[str, list[int]] = {}
     for layer, total in count_units(net, image, layers).items():
         if isinstance(units, int):
@@ -190,9 +202,9 @@ def choose_units(
 
 
 def count_units(net: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, int]:
-    """How many units each layer has."""
-    with evaluation_mode(net), torch.no_grad():
-        return watch(net, image.to(device_of(net)), layers, lambda output: require_maps(output, "the layer").shape[1])
+    """How many units each layer has; RequestError where one has no maps or values, or `net` cannot read the image."""
+    with evaluation_mode(net), torch.no_grad(), readable(net, image):
+        return watch(net, image.to(device_of(net)), layers, lambda *seen: require_maps(*seen).shape[1])
 
 
 def _strongest_images(
@@ -280,7 +292,7 @@ def draw(top: LayerTop) -> Figure:
             name = f"unit {unit.unit}" + ("" if unit.is_active else ", never active")
             row += [Tile(projections, name), Tile(patches)]
         rows.append(row)
-    return sheet(rows, f"{top.layer}: the nine strongest images of each unit, projected and as they are", least=BLOCK)
+    return sheet(rows, f"{top.layer}: the strongest images of each unit, projected and as they are", least=BLOCK)
 
 
 def mosaics(unit: UnitTop, side: int) -> tuple[Tensor, Tensor]:

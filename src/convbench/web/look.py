@@ -175,7 +175,7 @@ def router(explorer: Explorer) -> APIRouter:
         """The nine images at which a unit is strongest: those kept with the run, or, with `search`, some of the data
         set that the explorer was started with; asked again, how far it is."""
         choice = explorer.trained.choice(network)
-        known = await quick.do(lambda: searched.kept(choice, layer, unit))
+        known = await quick.do(lambda: searched.kept(choice, layer, unit, method))
         if known is not None:
             return Nines(found=NineFound.of(known))
         if searched.data is None or not search:

@@ -71,12 +71,12 @@ class Searched:
         key = photograph.id, self.trained.version(network), layer, unit, target, steps
         return await self._occlusions.ask(key, work)
 
-    def kept(self, choice: Choice, layer: str, unit: int) -> Nine | None:
-        """What `convbench explain top9` has kept with the run of these weights."""
+    def kept(self, choice: Choice, layer: str, unit: int, method: Method) -> Nine | None:
+        """What `convbench explain top9` has kept with the run of these weights, by `method` rather than by another."""
         folder = choice.run and choice.run / KEPT
         if folder is None or not folder.is_dir():
             return None
-        found = kept_unit(folder, self._digest(choice.id), layer, unit)
+        found = kept_unit(folder, self._digest(choice.id), layer, unit, method)
         return None if found is None else _of_kept(found)
 
     async def top9(self, network: str, layer: str, unit: int, method: Method) -> Nine | Waiting:
