@@ -74,6 +74,21 @@ def test_signals_of_overlapping_windows_add_worked_by_hand() -> None:
     assert found.pixels.count_nonzero() == 1
 
 
+class Greatest(nn.Module):
+    """Global max pooling by a reduction."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize(("pool", "expected"), [(nn.AdaptiveMaxPool2d(1), [2, 0]), (Greatest(), [1, 1])])
+def test_a_tie_has_one_switch_and_is_shared_by_a_reduction_worked_by_hand(
+    pool: nn.Module, expected: list[float]
+) -> None:
+    """The signal is 2, and so are both pixels."""
+    assert cb.explain.deconvnet(pool, torch.tensor([[[2.0, 2]]]), "").pixels.tolist() == [[expected]]
+
+
 class Sum(nn.Module):
     """relu(2 x) + relu(-3 x) + x."""
 
@@ -267,6 +282,7 @@ def test_a_foreign_network_is_explained_and_left_as_it_was(name: str) -> None:
     assert found.pixels.shape == image.shape
     assert found.pixels.abs().max() > 0
     assert outside.abs().max() == 0
+    assert torch.equal(found.patch, image[:, top:bottom, left:right])
     assert torch.equal(image, kept)
     assert all(module.training for module in net.modules())
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
@@ -276,38 +292,58 @@ def test_a_foreign_network_is_explained_and_left_as_it_was(name: str) -> None:
 
 def test_hooks_are_gone_when_the_network_fails() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(7, 2))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RequestError, match="Sequential cannot read images of 3x32x32: mat1 and mat2"):
         cb.explain.deconvnet(net, torch.rand(3, 32, 32), "1")
     assert not any(module._forward_hooks for module in net.modules())
 
 
 OURS = ("lenet5", "alexnet", "zfnet", "googlenet", "inception_v3", "xception", "resnet20", "mobilenet_v1_025")
+SMALL: dict[str, Callable[[], nn.Module]] = {  # a window with gaps; statistics of the whole map
+    "dilated pooling": lambda: nn.MaxPool2d(3, 2, dilation=2),
+    "instance normalisation": lambda: nn.InstanceNorm2d(8),
+    "normalisation without kept statistics": lambda: nn.BatchNorm2d(8, track_running_stats=False),
+}
+ROUNDS = 4  # random images for each place
 
 
-@pytest.mark.parametrize("name", OURS)
+def reached(net: nn.Module, shape: tuple[int, ...], layer: str, places: list[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """For each place of the map the smallest box with all pixels that move any unit there."""
+    images = torch.randn(ROUNDS * len(places), *shape)
+
+    def seed(output: Tensor) -> Tensor:
+        there = torch.zeros_like(output)
+        for number in range(len(images)):
+            there[(number, slice(None), *places[number // ROUNDS])] = torch.randn(output.shape[1])
+        return there
+
+    signals, _ = project(net, images, layer, seed, "gradient")
+    boxes = []
+    for some in signals.split(ROUNDS):
+        touched = some.abs().sum((0, 1)) > 0
+        rows, columns = (touched.any(1 - side).nonzero().flatten().tolist() for side in (0, 1))
+        boxes.append((rows[0], columns[0], rows[-1] + 1, columns[-1] + 1))
+    return boxes
+
+
+@pytest.mark.parametrize("name", [*OURS, *SMALL])
 def test_what_a_unit_sees_is_what_gradients_reach(name: str) -> None:
-    """Of a middle unit of every stage, over random images and maps until all of the box was reached, and no more."""
+    """All of the box, and no more, of a unit in the middle and one at the border of every stage."""
     torch.manual_seed(0)
-    net = cb.build(name).eval()
-    channels, side, _ = published_input(name)
-    shape = (channels, side, side)
-    for layer in net.stages:
+    if name in SMALL:
+        shape, layers = (3, 32, 40), ["2"]
+        net: nn.Module = nn.Sequential(nn.Conv2d(3, 8, 3, 2), SMALL[name](), nn.Conv2d(8, 8, 3)).eval()
+    else:
+        channels, side, _ = published_input(name)
+        shape, net = (channels, side, side), cb.build(name).eval()
+        layers = net.stages
+    for layer in layers:
         maps = cb.features(net, torch.zeros(1, *shape), layer).shape[1:]
         if len(maps) < 3 or maps[1:] == (1, 1):
             continue
-        reached = torch.zeros(shape[1:], dtype=torch.bool)
-        for _ in range(60):
-            unit, place = int(torch.randint(maps[0], ())), (maps[1] // 2, maps[2] // 2)
-            found = cb.explain.deconvnet(net, torch.randn(shape), layer, unit, place, method="gradient")
-            reached |= found.pixels.abs().sum(0) > 0
-            rows, columns = (reached.any(1 - axis).nonzero() for axis in (0, 1))
-            if len(rows) and found.box == (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1):
-                break
-        else:
-            pytest.fail(
-                f"{layer}: the box is {found.box}, gradients reach rows {rows[[0, -1]]}, columns {columns[[0, -1]]}"
-            )
-        assert torch.equal(found.patch, found.image[:, found.box[0] : found.box[2], found.box[1] : found.box[3]])
+        places = [(maps[1] // 2, maps[2] // 2), (0, 0)]
+        field = receptive_field(net, shape, layer)
+        assert field is not None
+        assert reached(net, shape, layer, places) == [field.box(place, shape[1:]) for place in places], layer
 
 
 WRONG = {
@@ -379,6 +415,8 @@ def test_many_projections_at_once_are_each_ones_own() -> None:
 
 
 def test_a_field_of_a_container_is_that_of_its_last_layer() -> None:
-    net = cb.build("vgg16")
-    for layer in net.stages:
-        assert receptive_field(net, (3, 224, 224), layer) is not None
+    net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)), nn.Conv2d(4, 4, 3, 2))
+    net.append(nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.AvgPool2d(2))))
+    for container, last in (("0", "0.2"), ("2", "2.0.1"), ("2.0", "2.0.1"), ("", "2.0.1")):
+        field = receptive_field(net, (3, 64, 64), container)
+        assert field == receptive_field(net, (3, 64, 64), last) is not None, container

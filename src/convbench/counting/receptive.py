@@ -2,8 +2,8 @@
 
 Each operator takes the fields of what it reads to what it makes, so branches and shortcuts need no path to be followed:
 where two meet, the field is the smallest that holds both. The arithmetic is that of Araujo, Norris and Sim, "Computing
-receptive fields of convolutional neural networks", Distill 2019. What a unit sees through the statistics of batch
-normalisation in training is left out.
+receptive fields of convolutional neural networks", Distill 2019. A normalisation by statistics of the map shows each
+unit the whole map; where statistics are kept for evaluation, the field is that of evaluation in training, too.
 """
 
 from __future__ import annotations
@@ -178,11 +178,15 @@ def _convolve(call: _Call) -> _Axis | None:
     return call.slide((weight.shape[side] - 1) * dilation[side] + 1, stride[side], padding[side])
 
 
-def _pool(call: _Call) -> _Axis | None:
-    """Maximum and average: the stride is by default the window's side, the padding 0."""
-    kernel, stride, padding = (*call.args[1:4], [], [])[:3]
-    window, step, pad = (values[call.side % len(values)] if values else 0 for values in (kernel, stride, padding))
-    return call.slide(window, step or window, pad)
+def _pool_maximum(call: _Call) -> _Axis | None:
+    return _pool(call, call.args[4] if len(call.args) > 4 else ())
+
+
+def _pool(call: _Call, dilation: Sequence[int] = ()) -> _Axis | None:
+    """Maximum and average: the stride is by default the window's side, the padding 0, the dilation 1."""
+    given = (*(*call.args[1:4], [], [])[:3], dilation)
+    window, step, pad, gap = (values[call.side % len(values)] if values else 0 for values in given)
+    return call.slide((window - 1) * (gap or 1) + 1, step or window, pad)
 
 
 def _pool_adaptively(call: _Call) -> _Axis | None:
@@ -271,6 +275,12 @@ def _reduce(call: _Call, dims: Iterable[int]) -> _Axis | None:
     return call.reorder([dim for dim in range(x.dim()) if call.out.dim() == x.dim() or dim not in gone])
 
 
+def _normalise(call: _Call) -> _Axis | None:
+    """By channel: where no statistics are kept, as in instance normalisation, by those of the whole map."""
+    kept, is_training = call.args[3], call.args[5]
+    return _union([axis.together() for axis in call.axes]) if is_training and kept is None else _meet(call)
+
+
 def _multiply(call: _Call) -> _Axis | None:
     """What lies along the inner dimension becomes one; a product of two parts of the image, attention, sees all."""
     if len(call.axes) > 1:
@@ -285,7 +295,7 @@ def _reduce_named(call: _Call) -> _Axis | None:
 
 _RULES: dict[str, Callable[[_Call], _Axis | None]] = {
     **dict.fromkeys(("convolution",), _convolve),
-    **dict.fromkeys(("max_pool2d_with_indices", "avg_pool2d", "avg_pool3d"), _pool),
+    **dict.fromkeys(("avg_pool2d", "avg_pool3d"), _pool),
     **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d"), _pool_adaptively),
     **dict.fromkeys(("view", "_unsafe_view", "as_strided", "unsqueeze", "squeeze", "repeat_interleave"), _view),
     **dict.fromkeys(("transpose", "t"), _transpose),
@@ -293,7 +303,9 @@ _RULES: dict[str, Callable[[_Call], _Axis | None]] = {
     **dict.fromkeys(("select", "unbind"), _select),
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), _multiply),
     **dict.fromkeys(("mean", "sum", "amax"), _reduce_named),
-    **dict.fromkeys(("native_batch_norm", "_prelu_kernel", "detach", "alias", "_to_copy"), _meet),
+    **dict.fromkeys(("_prelu_kernel", "detach", "alias", "_to_copy"), _meet),
+    "max_pool2d_with_indices": _pool_maximum,
+    "native_batch_norm": _normalise,
     "permute": _permute,
     "expand": _expand,
     "slice": _slice,
