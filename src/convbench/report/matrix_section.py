@@ -90,7 +90,8 @@ def _charts(entries: Sequence[Entry], inks: dict[str, str]) -> list[Chart]:
 
 def _mark(one: Entry, cost: float, inks: dict[str, str]) -> Mark:
     profile = one.profile
-    family, backbone = FAMILIES.get(profile.family, profile.family), BACKBONES.get(profile.backbone, profile.backbone)
+    family = FAMILIES.get(profile.family, profile.family).replace("Faster", "F.")
+    backbone = BACKBONES.get(profile.backbone, profile.backbone)
     return Mark(
         title=one.title,
         short=f"{family} {profile.side} {backbone[0]}",
