@@ -86,7 +86,7 @@ def predict(
         try:
             prepared = preprocessing(pixels[None])
         except RequestError as error:
-            raise RequestError(f"{file}: {error}") from error
+            raise RequestError(f"{file}: {str(error).removeprefix('the image: ')}") from error
         if chosen is None:
             checked = preprocessing(sample_photographs(CHECKED, channels, max(side, preprocessing.crop or 0)))
             chosen = choose(
