@@ -18,6 +18,15 @@ class RequestError(ConvbenchError):
     exit_code = 2
 
 
+def reason_of(error: ConvbenchError) -> str:
+    """What an error on an image says, for where the file that it lies in is named instead.
+
+    >>> reason_of(RequestError("the image: expected RGB, found audio"))
+    'expected RGB, found audio'
+    """
+    return str(error).removeprefix("the image: ")
+
+
 def unknown(what: str, name: str, valid: Iterable[str]) -> RequestError:
     """The error for a name that is not among `valid`: it names the nearest ones, or all when there are few.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from convbench.bench.evaluate import Loaded, load_network
 from convbench.data.photographs import read_photograph, require_image_file
 from convbench.data.samples import sample_photographs
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, RequestError, reason_of
 from convbench.evaluation.scoring import score_batches
 from convbench.evaluation.source import fit_size
 from convbench.progress import track
@@ -86,7 +86,7 @@ def predict(
         try:
             prepared = preprocessing(pixels[None])
         except RequestError as error:
-            raise RequestError(f"{file}: {str(error).removeprefix('the image: ')}") from error
+            raise RequestError(f"{file}: {reason_of(error)}") from error
         if chosen is None:
             checked = preprocessing(sample_photographs(CHECKED, channels, max(side, preprocessing.crop or 0)))
             chosen = choose(

@@ -16,7 +16,7 @@ from PIL import Image
 
 from convbench.data.photographs import SIXTEEN_BITS, opened, pixels_of
 from convbench.data.preprocessing import require_proportions
-from convbench.errors import ConvbenchError
+from convbench.errors import ConvbenchError, reason_of
 
 # What is left out cannot move an error by more than a tenth of a point. Kept data sets have none that is bad: even the
 # 23 oddest of ImageNet's 1.28 million, 22 in four colours and a PNG that is called a JPEG, can be read.
@@ -72,7 +72,7 @@ def inspect(content: bytes) -> Inspected:
 
 def bad_file(path: str, error: ConvbenchError) -> BadFile:
     """The file at `path`, for the reason that `error` gives."""
-    return BadFile(path, str(error).removeprefix(f"{path}: ").removeprefix("the image: "))
+    return BadFile(path, reason_of(error).removeprefix(f"{path}: "))
 
 
 def require_few(bad: Sequence[BadFile], total: int, where: object, max_bad_share: float = MAX_BAD_SHARE) -> None:

@@ -16,7 +16,7 @@ from convbench.data.preprocessing import Preprocessing
 from convbench.detection.annotations import DetectionSet
 from convbench.detection.detector import Detector
 from convbench.detection.result import Detections
-from convbench.errors import ConvbenchError
+from convbench.errors import ConvbenchError, reason_of
 from convbench.evaluation.scoring import at_a_time, device_of
 from convbench.modes import evaluation_mode
 from convbench.progress import progress
@@ -62,7 +62,7 @@ def read_batches(
             require_size(size, (height, width))
         except ConvbenchError as error:
             file = dataset.root / dataset.files[place]
-            raise type(error)(f"{file}: {str(error).removeprefix('the image: ')}") from error
+            raise type(error)(f"{file}: {reason_of(error)}") from error
         return preprocessing(pixels[None]), size
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -14,7 +14,7 @@ from convbench.data.dataset import Dataset
 from convbench.data.folder import PhotographSet
 from convbench.data.photographs import read_photograph
 from convbench.data.preprocessing import Preprocessing
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, RequestError, reason_of
 from convbench.evaluation.scoring import at_a_time, batch_size
 
 Source = Dataset | PhotographSet
@@ -32,7 +32,7 @@ def image_of(source: Source, i: int, channels: int = 3) -> Tensor:
     try:
         return read_photograph(source.open(i), channels)
     except ConvbenchError as error:
-        raise type(error)(f"{source.root / source.files[i]}: {str(error).removeprefix('the image: ')}") from error
+        raise type(error)(f"{source.root / source.files[i]}: {reason_of(error)}") from error
 
 
 def images_of(source: Source, channels: int, chunk: int) -> Iterator[list[Tensor]]:

@@ -26,14 +26,11 @@ class Once:
 
     async def do(self, key: Hashable, work: Callable[[], T]) -> T:
         """What `work` returns, done now where it was not before; BusyError as of the desk."""
-        answer: T = await asyncio.shield(self._begin(key, work))  # which others may be waiting for
-        return answer
-
-    def _begin(self, key: Hashable, work: Callable[[], T]) -> asyncio.Future[T]:
         if key not in self._begun:
             self._begun[key] = asyncio.ensure_future(self._find(key, work))
             self._begun[key].add_done_callback(lambda begun: self._end(key, begun))
-        return self._begun[key]
+        answer: T = await asyncio.shield(self._begun[key])  # which others may be waiting for
+        return answer
 
     async def _find(self, key: Hashable, work: Callable[[], T]) -> T:
         if key not in self._kept:
