@@ -164,9 +164,9 @@ def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
         return trace(net, (3, side, side))
 
     mobilenet, vgg, wider, googlenet = (
-        costs("mobilenet-multipliers", run) for run in ("resolution-32", "vgg16-32", "width-100", "googlenet-48")
+        costs("mobilenet-multipliers", run) for run in ("width-100-one-pass", "vgg16-one-pass", "width-100", "googlenet")
     )
-    assert 28 <= vgg.macs / mobilenet.macs < 29
+    assert 27 < vgg.macs / mobilenet.macs < 28
     assert wider.macs < googlenet.macs
     resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
     assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
