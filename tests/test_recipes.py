@@ -164,7 +164,8 @@ def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
         return trace(net, (3, side, side))
 
     mobilenet, vgg, wider, googlenet = (
-        costs("mobilenet-multipliers", run) for run in ("width-100-one-pass", "vgg16-one-pass", "width-100", "googlenet")
+        costs("mobilenet-multipliers", run)
+        for run in ("width-100-one-pass", "vgg16-one-pass", "width-100", "googlenet")
     )
     assert 27 < vgg.macs / mobilenet.macs < 28
     assert wider.macs < googlenet.macs
