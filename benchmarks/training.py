@@ -1,6 +1,6 @@
 """Training throughput: our loop beside the usual one, eager, in fp32, with contiguous tensors.
 
-    python benchmarks/training.py [--networks resnet20 ...] [--rounds 8] [--seconds 6] [--data-dir DIR] [--learn 3]
+    python benchmarks/training.py [--networks resnet20 ...] [--rounds 8] [--seconds 6] [--data-dir DIR]
 
 Prints one JSON line a network, and one of geometric means. Each contestant is a process of its own, as memory that a
 process keeps would serve both; they take turns, round by round, each for as many whole steps as fit into `seconds`. A
@@ -11,11 +11,10 @@ mirrored, in batches of 128 for resnet20, and random ones of 256 pixels, of whic
 is the whole loop, with its views and its look at the loss. The usual one gets batches that were prepared before, so
 that only its forward pass, backward pass and step are timed.
 
+Whether ours learns as much in as many epochs, `benchmarks/equal_accuracy.py` says.
+
 `limit` is the share of this machine's bf16 limit, the fastest of some matrix products and 3x3 convolutions measured
 before; operations are those of the forward and backward passes of convolutions and full layers.
-
-With --learn, resnet20 also learns CIFAR-10 for so many passes by either loop, from the same weights, with equal views,
-and `test_errors` are what came of it: percent, ours and the usual loop's.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from convbench.evaluation.source import prepared_shape
 from convbench.timing.clock import median_interval
 from convbench.timing.machine import describe_machine, measure_limits
 from convbench.training.feed import MemoryFeed
-from convbench.training.loop import Options, _Training, fit
+from convbench.training.loop import Options, _Training
 from convbench.training.memory import kept_memory
 from convbench.training.recipe import Recipe, open_recipe
 from convbench.training.task import Classification
@@ -173,24 +172,12 @@ def compare(network: str, rounds: int, seconds: float, data_dir: Path | None, li
     }
 
 
-def learn(passes: int, data_dir: Path | None) -> dict[str, Any]:
-    """The test errors of resnet20 after so many passes by either loop, from one seed."""
-    train, test = (open_dataset("cifar10", split, data_dir=data_dir) for split in ("train", "test"))
-    errors = {}
-    for name, changes in (("ours", {}), ("usual", {"precision": "fp32", "channels_last": False})):
-        recipe = open_recipe("resnet20-cifar10-cpu", {"epochs": passes, **changes})
-        history = fit(build_for(recipe, train, 0), train, recipe, test=test)
-        errors[name] = [epoch.test_error for epoch in history]
-    return {"benchmark": "training", "network": "resnet20", "test_errors": errors}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each contestant in a round")
     parser.add_argument("--data-dir", type=lambda text: Path(text) if text else None)
-    parser.add_argument("--learn", type=int, default=0, help="passes over CIFAR-10 by either loop")
     parser.add_argument("--contestant", choices=("ours", "usual"), help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.contestant:
@@ -203,8 +190,6 @@ def main() -> None:
         ratios.append(row["ratio"])
     mean = math.prod(ratios) ** (1 / len(ratios))
     print(json.dumps({"benchmark": "training", "geometric_mean": round(mean, 3), "least": min(ratios)}), flush=True)
-    if wanted.learn:
-        print(json.dumps(learn(wanted.learn, wanted.data_dir)), flush=True)
 
 
 if __name__ == "__main__":
