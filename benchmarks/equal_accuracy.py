@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR10
-from torchvision.transforms import v2
+from torchvision.transforms import Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToTensor
 
 from convbench.bench.store import describe_versions
 from convbench.claims.trials import compare, read_trials
@@ -37,13 +37,10 @@ def usual_loop(recipe: dict[str, Any], seed: int, folder: str) -> float:
     """The test error in percent after the recipe's epochs."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
-    normalise = v2.Normalize(recipe["preprocessing"]["mean"], recipe["preprocessing"]["std"])
-    views = v2.Compose(
-        [v2.RandomCrop(32, padding=recipe["view"]["pad"]), v2.RandomHorizontalFlip(), *tensor, normalise]
-    )
+    prepare = [ToTensor(), Normalize(recipe["preprocessing"]["mean"], recipe["preprocessing"]["std"])]
+    views = Compose([RandomCrop(32, padding=recipe["view"]["pad"]), RandomHorizontalFlip(), *prepare])
     train = CIFAR10(folder, train=True, transform=views)
-    test = CIFAR10(folder, train=False, transform=v2.Compose([*tensor, normalise]))
+    test = CIFAR10(folder, train=False, transform=Compose(prepare))
     batches = DataLoader(train, recipe["batch_size"], shuffle=True)
     net = build(recipe["network"], num_classes=10).to(memory_format=torch.contiguous_format)
     figures = recipe["optimiser"]
@@ -70,6 +67,7 @@ def usual_loop(recipe: dict[str, Any], seed: int, folder: str) -> float:
     net.eval()
     with torch.inference_mode():
         wrong = sum(int((net(images).argmax(1) != labels).sum()) for images, labels in DataLoader(test, 500))
+    print(f"seed {seed}: {100 * wrong / len(test):.2f} % error", file=sys.stderr, flush=True)
     return 100 * wrong / len(test)
 
 
