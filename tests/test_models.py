@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import re
 import tomllib
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -62,10 +62,12 @@ def all_logits(output: Tensor | WithAuxiliary) -> tuple[Tensor, ...]:
     return (output.logits, *output.aux_logits) if isinstance(output, WithAuxiliary) else (output,)
 
 
+@cache
 def smallest_side(name: str) -> int:
     """What the refusal of a 1x1 image promises; 1 where that is taken."""
     try:
-        built(name, image_size=1)
+        with torch.device("meta"):
+            build(name, image_size=1)
     except RequestError as refusal:
         return int(re.fullmatch(r".*found 1x1: (\d+) works", str(refusal))[1])
     return 1
