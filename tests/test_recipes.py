@@ -169,6 +169,13 @@ def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
     )
     assert 27 < vgg.macs / mobilenet.macs < 28
     assert wider.macs < googlenet.macs
+    said = re.sub(r"\s+", " ", (DOCS / "trials.md").read_text())
+    narrow, half, three_quarters, large = (
+        costs("mobilenet-multipliers", run) for run in ("width-025", "width-050", "width-075", "resolution-96")
+    )
+    for cost in (mobilenet, vgg, googlenet, narrow, half, three_quarters, large):
+        millions = cost.macs / 1e6
+        assert re.search(rf"(has|with|GoogLeNet) {millions:,.{1 if millions < 10 else 0}f} \(", said), millions
     resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
     assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
     resnet, pyramid = (costs("pyramidnet-vs-resnet", run) for run in ("resnet110", "pyramidnet110"))

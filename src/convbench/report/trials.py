@@ -24,14 +24,18 @@ def write_trial_picture(trial: Trial, out: Path) -> Path:
     names = list(trial.runs)
     colour = alt.Color("run:N", scale=alt.Scale(domain=names, scheme="tableau10"), legend=None)
     curves = alt.Chart(alt.Data(values=curves_of(trial))).encode(color=colour)
-    lines = curves.mark_line(strokeWidth=1.4, opacity=0.85).encode(
-        x=alt.X("epoch:Q", title="passes", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
+    passes = [*range(1, 1 + max(len(outcome.curve) for outcomes in trial.runs.values() for outcome in outcomes))]
+    dots = alt.OverlayMarkDef(size=16, opacity=0.85)  # one alone is a run of one pass
+    lines = curves.mark_line(strokeWidth=1.4, opacity=0.85, point=dots).encode(
+        x=alt.X("epoch:Q", title="passes", axis=alt.Axis(values=passes, format="d", grid=False)),
         y=alt.Y("error:Q", title="test error, %", scale=alt.Scale(zero=False)),
         detail="seed:N",
     )
     ends = alt.Chart(alt.Data(values=ends_of(trial)))
     y = alt.Y("run:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=240, labelPadding=8))
-    x = alt.X("error:Q", title="test error at the end, %: each seed, and their mean", scale=alt.Scale(zero=False))
+    x = alt.X(
+        "error:Q", title="test error at the end, %: each seed, and their mean", scale=alt.Scale(zero=False, padding=8)
+    )
     seeds = ends.mark_circle(size=46, opacity=0.75).encode(x=x, y=y, color=colour)
     means = ends.mark_tick(thickness=2, size=18, color=TEXT).encode(x=alt.X("mean(error):Q"), y=y)
     title = alt.TitleParams(trial.title, subtitle=trial.cut, anchor="start", subtitleColor=FAINT, offset=14)
