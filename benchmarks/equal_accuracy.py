@@ -89,8 +89,8 @@ def main() -> None:
         "test_errors": {"ours": ours, "usual": usual},
         "difference": round(difference, 3),
         "interval": [round(low, 3), round(high, 3)],
-        "machine": describe_machine(),
-        "versions": describe_versions(),
+        "machine": {"ours": trial.machine, "usual": describe_machine()},
+        "versions": {"ours": trial.versions, "usual": describe_versions()},
     }
     print(json.dumps(result))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,19 +198,6 @@ def test_each_trial_has_its_picture(tmp_path: Path) -> None:
     for trial in read_trials():
         with Image.open(write_trial_picture(trial, tmp_path / f"{trial.suite}.png")) as picture:
             assert picture.width > 1000 and len(picture.convert("RGB").getcolors(2**24) or ()) > 10
-
-
-def test_the_document_says_what_mobilenets_runs_ended_with() -> None:
-    (trial,) = (trial for trial in read_trials() if trial.suite == "mobilenet-multipliers")
-    text = (Path(__file__).parents[1] / "docs/trials.md").read_text().partition("In millions of multiply-adds")[2]
-    said = [float(number) for number in re.findall(r"\((\d\d\.\d\d)\)", text.partition("Pixels bring")[0])]
-    assert said == [
-        pytest.approx(sum(outcome.top1_error for outcome in trial.runs[run]) / 3, abs=0.005)
-        for run in (
-            *("width-100", "width-075", "width-050", "width-025", "resolution-96", "googlenet"),
-            *("vgg16-one-pass", "width-100-one-pass"),
-        )
-    ]
 
 
 def test_the_document_says_what_the_trials_do() -> None:

@@ -23,8 +23,9 @@ def write_trial_picture(trial: Trial, out: Path) -> Path:
     """Write the picture of `trial` to the PNG file `out`; returns `out`."""
     names = list(trial.runs)
     colour = alt.Color("run:N", scale=alt.Scale(domain=names, scheme="tableau10"), legend=None)
-    curves = alt.Chart(alt.Data(values=curves_of(trial))).encode(color=colour)
-    passes = [*range(1, 1 + max(len(outcome.curve) for outcomes in trial.runs.values() for outcome in outcomes))]
+    points = curves_of(trial)
+    passes = sorted({point["epoch"] for point in points})
+    curves = alt.Chart(alt.Data(values=points)).encode(color=colour)
     dots = alt.OverlayMarkDef(size=16, opacity=0.85)  # one alone is a run of one pass
     lines = curves.mark_line(strokeWidth=1.4, opacity=0.85, point=dots).encode(
         x=alt.X("epoch:Q", title="passes", axis=alt.Axis(values=passes, format="d", grid=False)),
