@@ -15,6 +15,7 @@ import torch
 from convbench.bench.execute import resolve_recipe
 from convbench.bench.runner import plain, recorded_recipe
 from convbench.bench.suite import open_suite, read_claim
+from convbench.claims.trials import compare, read_trials
 from convbench.counting import trace
 from convbench.models import build, published_input
 
@@ -180,6 +181,19 @@ def test_the_training_table_is_the_benchmarks() -> None:
         assert float(ours.replace(",", "")) == rates["ours"] and float(usual.replace(",", "")) == rates["usual"]
     (mean,) = (line["geometric_mean"] for line in lines if "geometric_mean" in line)
     assert f"In geometric mean {mean:.2f}." in text
+
+
+def test_the_accuracy_after_equal_epochs_is_the_benchmarks() -> None:
+    kept = json.loads((DOCS / "performance/equal_accuracy.json").read_text())
+    (trial,) = (trial for trial in read_trials() if trial.suite == "resnet-depth")
+    errors, text = kept["test_errors"], " ".join((DOCS / "performance.md").read_text().split())
+    assert errors["ours"] == [outcome.top1_error for outcome in trial.runs["resnet-20"]]
+    difference, low, high = compare(errors["ours"], errors["usual"])
+    assert low < 0, "the usual loop learns more"
+    for name in ("ours", "usual"):
+        *some, last = (f"{error:.2f}" for error in errors[name])
+        assert f"{', '.join(some)} and {last} %" in text
+    assert f"{difference:+.2f} points ({low:+.2f} to {high:+.2f})" in text
 
 
 def test_the_explorers_times_are_those_of_its_record() -> None:
