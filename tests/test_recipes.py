@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -153,40 +155,45 @@ def test_the_documents_name_what_there_is() -> None:
     assert all(f"`{name}`" in text for name in SEEDED)
 
 
+def costs(name: str, run: str) -> Cost:
+    """Of the network of a suite's run, at the size that it sees."""
+    _, suite = open_suite(name)
+    recipe = next(r for one in suite.runs if one.name == run and (r := resolve_recipe(suite, one)))
+    side = recipe.preprocessing.crop or 32
+    with torch.device("meta"):
+        net = build(recipe.network, num_classes=10, image_size=side)
+    return trace(net, (3, side, side))
+
+
 def test_networks_said_to_be_of_equal_or_smaller_cost_are() -> None:
     """What the suites' statements say of multiply-adds and parameters."""
-
-    def costs(name: str, run: str) -> Cost:
-        _, suite = open_suite(name)
-        recipe = next(r for one in suite.runs if one.name == run and (r := resolve_recipe(suite, one)))
-        side = recipe.preprocessing.crop or 32
-        with torch.device("meta"):
-            net = build(recipe.network, num_classes=10, image_size=side)
-        return trace(net, (3, side, side))
-
     mobilenet, vgg, wider, googlenet = (
         costs("mobilenet-multipliers", run)
         for run in ("width-100-one-pass", "vgg16-one-pass", "width-100", "googlenet")
     )
     assert 27 < vgg.macs / mobilenet.macs < 28
     assert wider.macs < googlenet.macs
-    (trial,) = (trial for trial in read_trials() if trial.suite == "mobilenet-multipliers")
-    told = (DOCS / "trials.md").read_text().partition("In millions of multiply-adds")[2].partition("Pixels bring")[0]
-    runs = [
-        "width-100",
-        "width-075",
-        "width-050",
-        "width-025",
-        "resolution-96",
-        "googlenet",
-        "vgg16-one-pass",
-        "width-100-one-pass",
-    ]
-    for run, (macs, error) in zip(runs, re.findall(r"([\d.,]+)\s\((\d\d\.\d\d)\)", told), strict=True):
-        millions = costs("mobilenet-multipliers", run).macs / 1e6
-        assert macs == f"{millions:,.{1 if millions < 10 else 0}f}", run
-        assert error == f"{sum(outcome.top1_error for outcome in trial.runs[run]) / 3:.2f}", run
     resnet, resnext = (costs("resnext-vs-resnet", run) for run in ("resnet50", "resnext50"))
     assert resnext.params < 1.01 * resnet.params and resnext.macs < 1.1 * resnet.macs
     resnet, pyramid = (costs("pyramidnet-vs-resnet", run) for run in ("resnet110", "pyramidnet110"))
     assert resnet.params == pytest.approx(1.7e6, rel=0.05) and pyramid.params == pytest.approx(1.7e6, rel=0.05)
+
+
+def test_the_document_says_what_mobilenets_runs_cost_and_ended_with() -> None:
+    (trial,) = (trial for trial in read_trials() if trial.suite == "mobilenet-multipliers")
+    errors = {run: [outcome.top1_error for outcome in outcomes] for run, outcomes in trial.runs.items()}
+    told = (DOCS / "trials.md").read_text().partition("In millions of multiply-adds")[2].partition("![")[0]
+    runs = (
+        *("width-100", "width-075", "width-050", "width-025", "resolution-96", "googlenet"),
+        *("vgg16-one-pass", "width-100-one-pass"),
+    )
+    for run, (macs, error) in zip(runs, re.findall(r"([\d.,]+)\s\((\d\d\.\d\d)\)", told), strict=True):
+        millions = costs(trial.suite, run).macs / 1e6
+        assert macs == f"{millions:,.{1 if millions < 10 else 0}f}", run
+        assert error == f"{mean(errors[run]):.2f}", run
+    recipe = trial.recipes["width-100"]
+    steps = recipe["epochs"] * math.ceil(9469 / recipe["batch_size"])
+    ours, googlenet = (max(errors[run]) - min(errors[run]) for run in ("width-100-one-pass", "googlenet"))
+    told = " ".join(told.split())
+    assert f"three passes are {steps} steps" in told
+    assert f"two of its own seeds lie {ours:.0f} points apart and two of GoogLeNet's {googlenet:.0f}." in told
